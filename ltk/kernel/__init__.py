@@ -1,0 +1,1 @@
+"""The kernel's surface, typed: namespaces, netlink, nftables, sysctls."""

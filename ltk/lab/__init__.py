@@ -1,0 +1,1 @@
+"""Networks to order: sites, routers and NATs, described as resources."""

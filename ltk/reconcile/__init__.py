@@ -1,0 +1,1 @@
+"""Desired state to actual state: observe, plan, apply, verify."""

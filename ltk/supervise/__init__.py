@@ -1,0 +1,1 @@
+"""Starts the node daemons of a lab and keeps them up."""

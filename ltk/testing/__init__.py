@@ -1,0 +1,1 @@
+"""What tests need from the product, refused outside of tests."""

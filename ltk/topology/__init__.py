@@ -1,0 +1,1 @@
+"""What the user wrote: model, loader, expansion."""
