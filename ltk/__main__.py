@@ -1,0 +1,5 @@
+"""`python -m ltk` is `ltk`."""
+
+from ltk.cli.main import main
+
+main()
