@@ -1,0 +1,104 @@
+"""What the verbs share: arguments, output and the way from a word on the command line to a topology."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from ltk.errors import InvalidInputError
+from ltk.kernel import paths
+
+if TYPE_CHECKING:
+    from ltk.topology.expanded import Topology
+
+F = TypeVar("F", bound=Callable[..., Any])
+JSON_VERSION = 1
+
+
+def _complete_topology(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    names = [CompletionItem(name) for name in topologies_up() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+def _complete_node(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    folder = paths.run_folder(str(ctx.params.get("topology", "")))
+    return [
+        CompletionItem(config.stem)
+        for config in sorted(folder.glob("*.json"))
+        if config.stem.startswith(incomplete)
+    ]
+
+
+def topology_argument(function: F) -> F:
+    """A file, `-` for standard input, or the name of a topology that is up."""
+    return click.argument("topology", shell_complete=_complete_topology)(function)
+
+
+def file_argument(function: F) -> F:
+    """A topology file, or `-` for standard input."""
+    return click.argument("file", type=click.Path(path_type=str, allow_dash=True))(function)
+
+
+def node_argument(name: str, **keywords: Any) -> Callable[[F], F]:
+    """The name of a node of the topology."""
+    return click.argument(name, shell_complete=_complete_node, **keywords)
+
+
+def output_option(function: F) -> F:
+    """`-o json`: data for programs on standard output."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="How to print the result.",
+    )(function)
+
+
+def yes_option(function: F) -> F:
+    """`--yes`: accepted everywhere, so that scripts need not know who asks."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
+
+
+def emit(data: dict[str, Any]) -> None:
+    """Print `data` as one JSON document on standard output, with the version of its form."""
+    click.echo(json.dumps({"version": JSON_VERSION, **data}, indent=2))
+
+
+def say(message: str) -> None:
+    """Tell the person something; never on standard output, which belongs to data."""
+    click.echo(message, err=True)
+
+
+def topologies_up() -> list[str]:
+    """Names of the topologies that have a run-time folder, sorted."""
+    if not paths.RUN.is_dir():
+        return []
+    return sorted(folder.name for folder in paths.RUN.iterdir() if (folder / "topology.yaml").is_file())
+
+
+def load(topology: str) -> Topology:
+    """The topology behind a file's path, `-`, or the name of one that is up.
+
+    Raises InvalidInputError for a word that is none of them.
+    """
+    from ltk.topology.load import load_topology
+
+    if topology == "-" or Path(topology).exists():
+        return load_topology(topology)
+    if topology in topologies_up():
+        return load_topology(str(paths.applied(topology)))
+    if "/" in topology or topology.endswith((".yaml", ".yml")):
+        return load_topology(topology)
+    up = ", ".join(topologies_up()) or "none"
+    raise InvalidInputError(
+        f"looking for the topology {topology}",
+        "it is neither a file nor the name of a topology that is up",
+        hint=f"Up are: {up}. Bring it up with: ltk apply FILE",
+    )

@@ -1,0 +1,102 @@
+"""`ltk`: the table of verbs, and the one place where errors become words and exit statuses.
+
+Nothing heavy is imported here: a verb's module is imported when the verb runs, so that
+`ltk --help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from ltk import __version__
+from ltk.errors import InvalidInputError, LtkError
+
+VERBS = {
+    "validate": "Check a topology file; show all of its errors at once.",
+    "plan": "Show what apply would change, and why.",
+    "apply": "Make the machine be as the file says.",
+    "destroy": "Remove all that bears a topology's mark.",
+    "gc": "Remove what crashed runs have left behind.",
+    "status": "Nodes, peers and paths of a topology that is up.",
+    "exec": "Run a command inside a node.",
+    "shell": "Open a shell inside a node.",
+    "ping": "Who reaches whom, and how fast.",
+    "render": "Print a topology with every default spelled out.",
+    "schema": "Print the JSON Schema of topology files.",
+    "keygen": "Make a key pair.",
+    "doctor": "What this machine lacks, and how to get it.",
+    "node": "Run one node's daemon.",
+}
+INTERRUPTED = 130  # as shells report SIGINT
+
+
+class Verbs(click.Group):
+    """A group whose commands live in `ltk.cli.<verb>`, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        # "exec" is taken by the language, not by us, but a module of that name is fine to import by name
+        found = importlib.import_module(f"ltk.cli.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        for parameter in found.params:
+            if isinstance(parameter, click.Option) and parameter.envvar is None and parameter.name:
+                parameter.envvar = f"LTK_{parameter.name.upper()}"
+                parameter.show_envvar = True
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with:  ltk apply topologies/quickstart.yaml",
+)
+@click.version_option(__version__, prog_name="ltk")
+def cli() -> None:
+    """Private networks from one YAML file, and the NATs to try them behind."""
+
+
+def main() -> None:
+    """Run the command line and exit with a status of the documented table."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `ltk` with `arguments`; returns the exit status and never lets a traceback out."""
+    try:
+        status = cli.main(arguments, prog_name="ltk", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return InvalidInputError.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("ltk: interrupted", err=True)
+        return INTERRUPTED
+    except LtkError as error:
+        complain(error)
+        return error.exit_status
+    except BrokenPipeError:
+        # the reader of our output has gone; the interpreter must not complain about it once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LtkError.exit_status
+    except OSError as error:
+        complain(LtkError("ltk", str(error)))
+        return LtkError.exit_status
+    return status if isinstance(status, int) else 0
+
+
+def complain(error: LtkError) -> None:
+    """Print `error` and what to do about it on standard error."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)

@@ -1,0 +1,20 @@
+"""`ltk node CONFIG`: one node's daemon in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+def command(config: Path) -> None:
+    """Run the daemon of one node from its CONFIG until SIGTERM.
+
+    This is what a service manager runs; it is told through NOTIFY_SOCKET when the node is ready. The
+    device has to exist: `ltk apply` makes it, writes CONFIG and starts the daemon.
+    """
+    from ltk.node import daemon
+
+    daemon.run(config)

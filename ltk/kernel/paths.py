@@ -1,0 +1,65 @@
+"""Where ltk keeps its files on a machine: the one place that names the folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RUN = Path("/run/ltk")  # sockets, locks, logs, configurations in force; empty after a boot
+STATE = Path("/var/lib/ltk")  # keys; kept over a boot
+
+
+def run_folder(topology: str) -> Path:
+    """The folder of what belongs to `topology` while it is up; mode 0700."""
+    return RUN / topology
+
+
+def state_folder(topology: str) -> Path:
+    """The folder of the keys of `topology`; mode 0700."""
+    return STATE / topology
+
+
+def key_file(topology: str, node: str) -> Path:
+    """The private key of `node`."""
+    return state_folder(topology) / f"{node}.key"
+
+
+def control_socket(topology: str, node: str) -> Path:
+    """The socket on which the daemon of `node` takes requests."""
+    return run_folder(topology) / f"{node}.sock"
+
+
+def node_config(topology: str, node: str) -> Path:
+    """The configuration that the daemon of `node` starts from."""
+    return run_folder(topology) / f"{node}.json"
+
+
+def node_log(topology: str, node: str) -> Path:
+    """What the daemon of `node` says."""
+    return run_folder(topology) / f"{node}.log"
+
+
+def supervisor_socket(topology: str) -> Path:
+    """The socket on which the supervisor of `topology` takes requests."""
+    return run_folder(topology) / "supervisor.sock"
+
+
+def supervisor_lock(topology: str) -> Path:
+    """The file that the supervisor of `topology` keeps locked while it lives."""
+    return run_folder(topology) / "supervisor.lock"
+
+
+def supervisor_log(topology: str) -> Path:
+    """What the supervisor of `topology` says, and the repairs that it runs."""
+    return run_folder(topology) / "supervisor.log"
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder` where it is missing, and let nobody but its owner into it (0700)."""
+    folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def applied(topology: str) -> Path:
+    """The topology as it was applied last: what is wanted, never what is."""
+    return run_folder(topology) / "topology.yaml"

@@ -1,0 +1,48 @@
+"""Persistent TUN devices: made here and by nobody else; the daemons only attach to them.
+
+A device that outlives its daemon keeps its addresses and routes while the daemon is started anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Sequence
+
+from ltk.errors import InTheWayError, LtkError, MissingError
+from ltk.kernel import messages, netns
+from ltk.kernel.netlink import Netlink
+
+CLONE_DEVICE = "/dev/net/tun"
+TUNSETIFF, TUNSETPERSIST = 0x400454CA, 0x400454CB  # linux/if_tun.h
+IFF_TUN, IFF_NO_PI, IFF_TUN_EXCL = 0x0001, 0x1000, 0x8000
+IFREQ = struct.Struct("16sH22x")
+
+
+def create(namespace: str | None, name: str, then: Sequence[messages.Request]) -> None:
+    """Make the TUN device `name`, run the requests `then` on it, and only then make it persistent.
+
+    Until that last step the device goes with this process, so that no unmarked one can stay behind.
+    """
+    doing = f"creating the TUN device {name}"
+    with netns.inside(namespace):
+        try:
+            descriptor = os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            hint = f"The kernel needs TUN support (CONFIG_TUN) and the node {CLONE_DEVICE}; see: ltk doctor"
+            raise MissingError(doing, f"{CLONE_DEVICE}: {error.strerror}", hint=hint) from error
+        try:
+            fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(name.encode(), IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL))
+            with Netlink.open() as netlink:
+                netlink.run([messages.set_link(name, group=messages.GROUP), *then])
+            fcntl.ioctl(descriptor, TUNSETPERSIST, 1)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise InTheWayError(doing, "a device of that name exists") from error
+            if error.errno == errno.EPERM:
+                raise MissingError(doing, str(error.strerror), hint="Run it as root.") from error
+            raise LtkError(doing, str(error.strerror)) from error
+        finally:
+            os.close(descriptor)

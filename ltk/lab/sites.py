@@ -1,0 +1,127 @@
+"""A lab's network as resources: the internet, the sites' routers, the hosts, and the cables between.
+
+The internet is a routed core and not one flat segment: every site hangs on a cable of its own, so
+that hop limits and routes are real. Public hosts have their address to themselves (/32 or /128) and
+are reached through their router; hosts behind a NAT share a LAN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_interface, ip_network
+
+from ltk.lab.nat import LAN, WAN, internet_rules, router_rules
+from ltk.reconcile.resources import (
+    Address,
+    Bridge,
+    End,
+    Interface,
+    Namespace,
+    Network,
+    Resource,
+    Route,
+    Setting,
+    Veth,
+    scope_of,
+)
+from ltk.topology.expanded import Address as IPAddress
+from ltk.topology.expanded import Host, Lab, NatKind, Site
+
+INTERNET = "internet"
+UPLINK = "eth0"  # a host's device towards its router
+MTU = 1500  # bytes; Ethernet
+
+
+def resources(topology: str, lab: Lab) -> list[Resource]:
+    """Everything below the tunnels of a lab."""
+    found: list[Resource] = list(_internet(topology, lab))
+    for site in lab.sites:
+        found += _router(topology, lab, site)
+        for host in site.hosts:
+            found += _host(topology, host)
+    return found
+
+
+def _internet(topology: str, lab: Lab) -> Iterator[Resource]:
+    scope = scope_of(topology, INTERNET)
+    yield Namespace(scope, topology)
+    yield from _router_settings(scope)
+    for address in lab.core:
+        yield Address(scope, "lo", _alone(address))
+    for site in lab.sites:
+        for wan in site.wan:
+            yield Route(scope, ip_network(wan), site.name)
+        for host, address in _public(site):
+            yield Route(scope, address.network, site.name, str(_gateway(host, address)))
+    yield internet_rules(scope)
+
+
+def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
+    scope = scope_of(topology, site.name)
+    yield Namespace(scope, topology)
+    yield from _router_settings(scope)
+    for family in ("iptables", "ip6tables", "arptables"):
+        # otherwise the rules would see what hosts of one LAN say to each other, and translate it
+        yield Setting(scope, f"net.bridge.bridge-nf-call-{family}", "0")
+    yield Veth(End(scope, WAN, MTU), End(scope_of(topology, INTERNET), site.name, MTU))
+    yield Bridge(scope, LAN, MTU)
+    for wan in site.wan:
+        yield Address(scope, WAN, _alone(wan))
+        core = next(address for address in lab.core if address.version == wan.version)
+        yield Route(scope, _everything(wan.version), WAN, str(core))
+    for lan in site.lan:
+        yield Address(scope, LAN, lan)
+    for host in site.hosts:
+        yield Veth(End(scope_of(topology, host.node), UPLINK, MTU), End(scope, host.node, MTU, master=LAN))
+    for _, address in _public(site):
+        yield Route(scope, address.network, LAN)
+    if site.nat is not NatKind.NONE:
+        yield router_rules(scope, site)
+
+
+def _host(topology: str, host: Host) -> Iterator[Resource]:
+    scope = scope_of(topology, host.node)
+    yield Namespace(scope, topology)
+    yield from _quiet_ipv6(scope)
+    for address in host.addresses:
+        yield Address(scope, UPLINK, address)
+        yield Route(scope, _everything(address.version), UPLINK, str(_gateway(host, address)))
+
+
+def _router_settings(scope: str) -> Iterator[Setting]:
+    yield from _quiet_ipv6(scope)
+    yield Setting(scope, "net.ipv4.ip_forward", "1")
+    yield Setting(scope, "net.ipv6.conf.all.forwarding", "1")
+    for each in ("all", "default"):
+        yield Setting(scope, f"net.ipv4.conf.{each}.send_redirects", "0")
+
+
+def _quiet_ipv6(scope: str) -> Iterator[Setting]:
+    """No address made up by the kernel, no waiting for duplicates, nobody asked for a router.
+
+    So a lab's cables carry what its programs send and nothing else.
+    """
+    yield Setting(scope, "net.ipv6.conf.default.accept_dad", "0")
+    yield Setting(scope, "net.ipv6.conf.default.accept_ra", "0")
+    yield Setting(scope, "net.ipv6.conf.default.addr_gen_mode", "1")
+
+
+def _public(site: Site) -> Iterator[tuple[Host, Interface]]:
+    if site.nat is NatKind.NONE:
+        for host in site.hosts:
+            for address in host.addresses:
+                yield host, address
+
+
+def _gateway(host: Host, address: Interface) -> IPAddress:
+    return next(gateway for gateway in host.gateways if gateway.version == address.version)
+
+
+def _alone(address: IPAddress) -> Interface:
+    interface: Interface = ip_interface(address)  # with the prefix length of a single address
+    return interface
+
+
+def _everything(version: int) -> Network:
+    network: Network = ip_network("0.0.0.0/0" if version == 4 else "::/0")
+    return network

@@ -1,0 +1,289 @@
+"""How each kind of operation is done: the only place where ltk changes the machine.
+
+Operations come in phases of one rank. Within a phase everything that goes to one namespace travels
+in one batch, and what can wait side by side (rule sets) does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ltk.errors import LtkError
+from ltk.kernel import messages, netns, nft, paths, processes, sysctl, tuntap
+from ltk.kernel.messages import Request
+from ltk.kernel.netlink import Netlink
+from ltk.node.control import ask
+from ltk.reconcile import rules
+from ltk.reconcile.observe import LOOPBACK, mark_of
+from ltk.reconcile.plan import Create, Operation, Remove, Update
+from ltk.reconcile.resources import (
+    Address,
+    Bridge,
+    Daemon,
+    End,
+    Namespace,
+    Resource,
+    Route,
+    Ruleset,
+    Secret,
+    Setting,
+    Stray,
+    Tun,
+    Veth,
+    place_of,
+)
+from ltk.supervise import client as supervisor
+
+CONFIGURE_DEADLINE = 10.0  # seconds for a daemon to take a configuration; it may have a name to resolve
+
+
+def execute(topology: str, operations: Sequence[Operation], on_done: Callable[[Operation], None]) -> None:
+    """Carry out `operations` in order; `on_done` hears of each when its phase is through.
+
+    Raises LtkError at the first phase that fails; the phases before it are done.
+    """
+    phases = itertools.groupby(operations, key=lambda each: (isinstance(each, Remove), each.resource.rank))
+    for _, phase in phases:
+        batch = list(phase)
+        by_type: dict[type[Resource], list[Operation]] = defaultdict(list)
+        for operation in batch:
+            by_type[type(operation.resource)].append(operation)
+        for kind, some in by_type.items():
+            _DOERS[kind](topology, some)
+        for operation in batch:
+            on_done(operation)
+
+
+def _namespaces(topology: str, operations: Sequence[Operation]) -> None:
+    doomed = [each.resource.scope for each in operations if isinstance(each, Remove)]
+    processes.end(pid for scope in doomed for pid in netns.processes(scope))
+    for scope in doomed:
+        netns.remove(scope)
+    for operation in operations:
+        scope = operation.resource.scope
+        if isinstance(operation, Create):
+            if not netns.is_namespace(scope):
+                netns.path(scope).unlink(missing_ok=True)  # a killed run got as far as the file
+            netns.create(scope, lambda: _prepare_namespace(topology))
+        elif isinstance(operation, Update):
+            _run({scope: [messages.set_link(LOOPBACK, up=True)]})
+
+
+def _prepare_namespace(topology: str) -> None:
+    with Netlink.open() as netlink:
+        mark = messages.add_altname(LOOPBACK, mark_of(topology))
+        netlink.run([messages.set_link(LOOPBACK, up=True, group=messages.GROUP), mark])
+
+
+def _settings(_topology: str, operations: Sequence[Operation]) -> None:
+    for scope, some in _by_scope(operations).items():
+        with netns.inside(scope):
+            for operation in some:
+                setting = operation.resource
+                # the inverse of setting it the first time is unknown, and a lab's namespace goes anyway
+                if isinstance(setting, Setting) and not isinstance(operation, Remove):
+                    sysctl.write(setting.setting, setting.value)
+
+
+def _strays(_topology: str, operations: Sequence[Operation]) -> None:
+    removals = [each for each in operations if isinstance(each, Remove)]
+    _run({scope: [_delete(each.resource) for each in some] for scope, some in _by_scope(removals).items()})
+
+
+def _bridges(topology: str, operations: Sequence[Operation]) -> None:
+    requests: dict[str, list[Request]] = defaultdict(list)
+    for operation in operations:
+        bridge = operation.resource
+        assert isinstance(bridge, Bridge)
+        match operation:
+            case Create():
+                requests[bridge.scope] += [
+                    messages.create_bridge(bridge.device, bridge.mtu),
+                    messages.add_altname(bridge.device, mark_of(topology, bridge.device)),
+                    messages.set_link(bridge.device, up=bridge.up),
+                ]
+            case Update():
+                requests[bridge.scope].append(messages.set_link(bridge.device, up=bridge.up, mtu=bridge.mtu))
+            case Remove():
+                requests[bridge.scope].append(_delete(bridge))
+    _run(requests)
+
+
+def _cables(topology: str, operations: Sequence[Operation]) -> None:
+    made: dict[str, list[Request]] = defaultdict(list)
+    configured: dict[str, list[Request]] = defaultdict(list)
+    with contextlib.ExitStack() as stack:
+        for operation in operations:
+            cable = operation.resource
+            assert isinstance(cable, Veth)
+            if isinstance(operation, Remove):
+                made[cable.scope].append(messages.delete_link(cable.a.device))
+                continue
+            if isinstance(operation, Create):
+                far = os.open(netns.path(cable.b.scope), os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, far)
+                made[cable.scope].append(
+                    messages.create_veth(cable.a.device, cable.b.device, far, cable.a.mtu)
+                )
+            for end, other in ((cable.a, cable.b), (cable.b, cable.a)):
+                configured[end.scope] += _end_requests(topology, end, other)
+        _run(made)
+    _run(configured)
+
+
+def _end_requests(topology: str, end: End, other: End) -> list[Request]:
+    master = 0 if end.master is None else _index(end.scope, end.master)
+    mark = mark_of(topology, place_of(topology, other.scope), other.device)
+    return [
+        messages.add_altname(end.device, mark),
+        messages.set_link(end.device, up=end.up, mtu=end.mtu, master=master),
+    ]
+
+
+def _tuns(topology: str, operations: Sequence[Operation]) -> None:
+    for operation in operations:
+        tun = operation.resource
+        assert isinstance(tun, Tun)
+        configure = messages.set_link(tun.device, up=tun.up, mtu=tun.mtu)
+        match operation:
+            case Create():
+                mark = messages.add_altname(tun.device, mark_of(topology, tun.device))
+                tuntap.create(tun.scope, tun.device, [mark, configure])
+            case Update():
+                _run({tun.scope: [configure]})
+            case Remove():
+                _run({tun.scope: [_delete(tun)]})
+
+
+def _addresses(_topology: str, operations: Sequence[Operation]) -> None:
+    requests: dict[str, list[Request]] = defaultdict(list)
+    for operation in operations:
+        address = operation.resource
+        assert isinstance(address, Address)
+        change = messages.delete_address if isinstance(operation, Remove) else messages.add_address
+        index = _index(address.scope, address.device)
+        requests[address.scope].append(change(index, address.device, address.interface))
+    _run(requests)
+
+
+def _routes(_topology: str, operations: Sequence[Operation]) -> None:
+    requests: dict[str, list[Request]] = defaultdict(list)
+    for operation in operations:
+        old = operation.have if isinstance(operation, Update) else operation.resource
+        if not isinstance(operation, Create):
+            requests[old.scope].append(_route_request(old, messages.delete_route))
+        if not isinstance(operation, Remove):
+            requests[old.scope].append(_route_request(operation.resource, messages.add_route))
+    _run(requests)
+
+
+def _route_request(route: Resource, change: Callable[..., Request]) -> Request:
+    assert isinstance(route, Route)
+    return change(route.destination, _index(route.scope, route.device), route.device, route.gateway)
+
+
+def _rulesets(_topology: str, operations: Sequence[Operation]) -> None:
+    texts = {}
+    for operation in operations:
+        ruleset = operation.resource
+        assert isinstance(ruleset, Ruleset)
+        texts[ruleset.scope] = rules.removal() if isinstance(operation, Remove) else ruleset.text
+    nft.load(texts)
+
+
+def _secrets(topology: str, operations: Sequence[Operation]) -> None:
+    paths.make_private_folder(paths.state_folder(topology))
+    for operation in operations:
+        secret = operation.resource
+        assert isinstance(secret, Secret)
+        if isinstance(operation, Remove):
+            Path(secret.path).unlink(missing_ok=True)
+        else:
+            write_private(Path(secret.path), secret.value + "\n")
+
+
+def _daemons(topology: str, operations: Sequence[Operation]) -> None:
+    if not all(isinstance(each, Remove) for each in operations):
+        supervisor.ensure_running(topology)
+    for operation in operations:
+        daemon = operation.resource
+        assert isinstance(daemon, Daemon)
+        if isinstance(operation, Remove):
+            _stop(topology, daemon.node)
+            for path in (paths.node_config, paths.node_log, paths.control_socket):
+                path(topology, daemon.node).unlink(missing_ok=True)
+            continue
+        config = paths.node_config(topology, daemon.node)
+        write_private(config, json.dumps(daemon.config, indent=2) + "\n")
+        if isinstance(operation, Update) and isinstance(operation.have, Daemon) and operation.have.running:
+            request = {"do": "configure", "config": daemon.config}
+            ask(paths.control_socket(topology, daemon.node), request, CONFIGURE_DEADLINE)
+        else:
+            _stop(topology, daemon.node)
+            log = paths.node_log(topology, daemon.node)
+            supervisor.start_node(topology, daemon.node, namespace=daemon.scope, config=config, log=log)
+
+
+def _stop(topology: str, node: str) -> None:
+    if supervisor.is_running(topology):
+        supervisor.stop_node(topology, node)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file whole or not at all; nobody but its owner can read it at any moment."""
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        fresh.replace(path)
+    except OSError as error:
+        raise LtkError(f"writing {path}", str(error.strerror)) from error
+
+
+def _by_scope(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
+    found: dict[str, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        found[operation.resource.scope].append(operation)
+    return found
+
+
+def _run(requests: dict[str, list[Request]]) -> None:
+    for scope, batch in requests.items():
+        with Netlink.open(scope) as netlink:
+            netlink.run(batch)
+
+
+def _delete(resource: Resource) -> Request:
+    return messages.delete_link(resource.name)
+
+
+def _index(scope: str, device: str) -> int:
+    """The device's number in its namespace."""
+    with netns.inside(scope):
+        try:
+            return socket.if_nametoindex(device)
+        except OSError:
+            raise LtkError(f"looking for the device {device} in {scope}", "it does not exist") from None
+
+
+_DOERS: dict[type[Resource], Callable[[str, Sequence[Operation]], None]] = {
+    Namespace: _namespaces,
+    Setting: _settings,
+    Stray: _strays,
+    Bridge: _bridges,
+    Veth: _cables,
+    Tun: _tuns,
+    Address: _addresses,
+    Route: _routes,
+    Ruleset: _rulesets,
+    Secret: _secrets,
+    Daemon: _daemons,
+}

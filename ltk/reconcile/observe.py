@@ -1,0 +1,213 @@
+"""The kernel and the daemons as resources: what is there, in the terms in which it is wanted.
+
+Ours is what bears our mark. What stands in our places without it is reported as foreign, and
+nothing more is done about it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ltk.errors import LtkError
+from ltk.kernel import netns, nft, paths, sysctl
+from ltk.kernel.messages import GROUP, PROTOCOL, Link
+from ltk.kernel.netlink import Netlink
+from ltk.node.control import ask
+from ltk.reconcile import rules, secrets
+from ltk.reconcile.resources import (
+    Address,
+    Bridge,
+    Daemon,
+    End,
+    Key,
+    Namespace,
+    Resource,
+    Route,
+    Ruleset,
+    Setting,
+    State,
+    Stray,
+    Tun,
+    Veth,
+    scope_of,
+    state_of,
+)
+
+LOOPBACK = "lo"
+ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer; one that needs longer is not running for us
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What bears the topology's mark, and what is in the way: key -> words for it."""
+
+    have: State
+    foreign: dict[Key, str]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one look at the namespaces gathers."""
+
+    resources: list[Resource] = field(default_factory=list)
+    foreign: dict[Key, str] = field(default_factory=dict)
+    ends: dict[tuple[str, str], tuple[Link, str | None]] = field(default_factory=dict)
+    cables: set[frozenset[tuple[str, str]]] = field(default_factory=set)
+
+
+def mark_of(topology: str, *place: str) -> str:
+    """The alternative name that a device of the topology bears.
+
+    The loopback of a namespace bears the topology alone, a cable's end the place and the device at
+    its other end, everything else its own name. Dots separate, since no name of ours has one.
+    """
+    return ".".join(("ltk", topology, *place))
+
+
+def observe(topology: str, settings: Iterable[Setting] = ()) -> Observation:
+    """Look at everything of `topology`, and at those of its `settings` that somebody wants."""
+    found = _Found()
+    scopes = []
+    for scope in netns.names():
+        if scope.startswith(scope_of(topology, "")):
+            if _look_inside(topology, scope, found):
+                scopes.append(scope)
+            else:
+                found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
+    _pair_ends(found)
+    found.resources += _settings(settings, set(scopes))
+    for scope, objects in nft.tables(scopes, rules.FAMILY, rules.TABLE).items():
+        found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
+    found.resources += _daemons(topology)
+    for key_file in sorted(paths.state_folder(topology).glob("*")):
+        if secret := secrets.observed(key_file):
+            found.resources.append(secret)
+    return Observation(state_of(found.resources), found.foreign)
+
+
+def marked_topologies() -> set[str]:
+    """The topologies of which a namespace is up."""
+    found = set()
+    for scope in netns.names():
+        if scope.startswith("ltk-"):
+            with Netlink.open(scope) as netlink:
+                loopback = next(link for link in netlink.links() if link.name == LOOPBACK)
+            found |= {name.split(".")[1] for name in loopback.altnames if name.startswith("ltk.")}
+    return found
+
+
+def _look_inside(topology: str, scope: str, found: _Found) -> bool:
+    """Gather what is in one namespace; False where the namespace is not the topology's."""
+    with Netlink.open(scope) as netlink:
+        links = {link.index: link for link in netlink.links()}
+        loopback = next(link for link in links.values() if link.name == LOOPBACK)
+        if mark_of(topology) not in loopback.altnames:
+            return False
+        found.resources.append(Namespace(scope, topology, loopback.up))
+        for link in links.values():
+            if link is not loopback:
+                _device(topology, scope, link, links, found)
+        for address in netlink.addresses():
+            resource: Resource = Address(scope, links[address.index].name, address.interface)
+            _sort_in(resource, address.protocol == PROTOCOL, found)
+        for route in netlink.routes():
+            if route.index in links:
+                resource = Route(scope, route.destination, links[route.index].name, route.gateway)
+                _sort_in(resource, route.protocol == PROTOCOL, found)
+    return True
+
+
+def _sort_in(resource: Resource, ours: bool, found: _Found) -> None:
+    if ours:
+        found.resources.append(resource)
+    else:
+        found.foreign[resource.key] = f"{resource} was made by somebody else"
+
+
+def _device(topology: str, scope: str, link: Link, links: dict[int, Link], found: _Found) -> None:
+    mark = next((name for name in link.altnames if name.startswith(mark_of(topology) + ".")), None)
+    if link.group == GROUP and mark is None:
+        found.resources.append(Stray(scope, link.name))
+    elif link.group != GROUP or mark is None:
+        for kind in (Bridge, Tun):
+            found.foreign[(kind.kind, scope, link.name)] = f"the device {link.name} in {scope} is not ltk's"
+    elif link.kind == "bridge":
+        found.resources.append(Bridge(scope, link.name, link.mtu, link.up))
+    elif link.kind == "tun":
+        found.resources.append(Tun(scope, link.name, link.mtu, link.up))
+    elif link.kind == "veth":
+        master = links[link.master].name if link.master in links else None
+        found.ends[scope, link.name] = (link, master)
+        place, device = mark.removeprefix(mark_of(topology) + ".").split(".")
+        found.cables.add(frozenset({(scope, link.name), (scope_of(topology, place), device)}))
+
+
+def _pair_ends(found: _Found) -> None:
+    """Make cables of the ends; an end whose other end is nowhere to be found is a stray."""
+    for cable in found.cables:
+        ends = [
+            End(scope, device, link.mtu, master, link.up)
+            for scope, device in sorted(cable)
+            if (scope, device) in found.ends
+            for link, master in [found.ends[scope, device]]
+        ]
+        if len(ends) == 2:
+            found.resources.append(Veth(ends[0], ends[1]))
+        else:
+            found.resources += [Stray(end.scope, end.device) for end in ends]
+
+
+def _settings(wanted: Iterable[Setting], scopes: set[str]) -> list[Resource]:
+    """The present values of the wanted settings.
+
+    Where the kernel does not have a setting there is nothing to set: it counts as being as wanted.
+    """
+    by_scope: dict[str, list[Setting]] = {}
+    for setting in wanted:
+        if setting.scope in scopes:
+            by_scope.setdefault(setting.scope, []).append(setting)
+    found: list[Resource] = []
+    for scope, settings in by_scope.items():
+        with netns.inside(scope):
+            for setting in settings:
+                value = sysctl.read(setting.setting)
+                found.append(setting if value is None else Setting(scope, setting.setting, value))
+    return found
+
+
+def _daemons(topology: str) -> list[Resource]:
+    found: list[Resource] = []
+    for path in sorted(paths.run_folder(topology).glob("*.json")):
+        node = path.stem
+        scope = scope_of(topology, node)
+        answer = _ask_config(topology, node, scope)
+        if answer is None:
+            found.append(Daemon(scope, node, _stored(path), "", {}, running=False))
+            continue
+        attached = answer["device_state"] == "attached"
+        found.append(
+            Daemon(scope, node, answer["config"], answer["public_key"], answer["psk_ids"], attached=attached)
+        )
+    return found
+
+
+def _ask_config(topology: str, node: str, scope: str) -> dict[str, Any] | None:
+    """The configuration in force; None where no daemon answers from inside of its namespace."""
+    try:
+        answer: dict[str, Any] = ask(paths.control_socket(topology, node), {"do": "config"}, ANSWER_DEADLINE)
+        inside = Path(f"/proc/{answer['pid']}/ns/net").stat().st_ino == netns.path(scope).stat().st_ino
+    except (LtkError, OSError):
+        return None
+    return answer if inside else None
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return config

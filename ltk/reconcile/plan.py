@@ -1,0 +1,166 @@
+"""Two states in, ordered operations out. Pure: no kernel, no file, no clock.
+
+Removals come first and in reverse order of creation, so that what is built next finds its name
+free; what stands in a namespace that goes is not named one by one, since it goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TypeAlias
+
+from ltk.errors import InTheWayError
+from ltk.reconcile.resources import Daemon, Key, Namespace, Resource, Ruleset, Setting, State, Stray
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make what is wanted and missing."""
+
+    resource: Resource
+    reason: str
+    sign = "+"
+    action = "create"
+
+    def inverse(self) -> Operation:
+        return Remove(self.resource, f"undo: {self.reason}")
+
+    def __str__(self) -> str:
+        return f"+ {self.resource}"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change what is there into what is wanted."""
+
+    have: Resource
+    resource: Resource
+    reason: str
+    sign = "~"
+    action = "update"
+
+    def inverse(self) -> Operation:
+        return Update(self.resource, self.have, f"undo: {self.reason}")
+
+    def __str__(self) -> str:
+        return f"~ {self.resource}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take away what bears our mark and is not wanted."""
+
+    resource: Resource
+    reason: str
+    sign = "-"
+    action = "remove"
+
+    def inverse(self) -> Operation:
+        return Create(self.resource, f"undo: {self.reason}")
+
+    def __str__(self) -> str:
+        return f"- {self.resource}"
+
+
+Operation: TypeAlias = Create | Update | Remove
+
+
+def plan(want: State, have: State, foreign: Mapping[Key, str] | None = None) -> list[Operation]:
+    """The operations that turn `have` into `want`, in an order that can be executed.
+
+    `foreign` are keys at which something stands that ltk did not make, with words for it.
+    Raises InTheWayError if one of them is wanted: it is neither changed nor removed.
+    """
+    _refuse_foreign(want, foreign or {})
+    doomed = {r.scope for r in have.values() if isinstance(r, Namespace) and r.key not in want}
+    removals = [
+        Remove(resource, _reason_to_remove(resource))
+        for key, resource in have.items()
+        if key not in want and not _goes_by_itself(resource, doomed)
+    ]
+    removals.sort(key=lambda operation: (-operation.resource.rank, operation.resource.key))
+    changes: list[Create | Update] = []
+    for key, resource in want.items():
+        found = have.get(key)
+        if found is None:
+            changes.append(Create(resource, "wanted and missing"))
+        elif found != resource:
+            changes.append(Update(found, resource, difference(found, resource)))
+    changes.sort(key=lambda operation: (operation.resource.rank, operation.resource.key))
+    return [*removals, *changes]
+
+
+def restrict(state: State, scopes: Iterable[str]) -> State:
+    """The part of a state that lies wholly in the given namespaces."""
+    kept = set(scopes)
+    return {key: resource for key, resource in state.items() if kept.issuperset(resource.scopes)}
+
+
+def difference(have: Resource, want: Resource) -> str:
+    """In words, how what is there differs from what is wanted."""
+    if isinstance(have, Ruleset):
+        return "the rules differ"
+    if isinstance(have, Daemon) and isinstance(want, Daemon):
+        return _daemon_difference(have, want)
+    parts = []
+    for each in fields(want):  # type: ignore[arg-type]  # every resource is a dataclass
+        old, new = getattr(have, each.name), getattr(want, each.name)
+        if each.compare and old != new:
+            parts.append(f"{each.name} is {old}, should be {new}")
+    return "; ".join(parts)
+
+
+def _daemon_difference(have: Daemon, want: Daemon) -> str:
+    if not have.running:
+        return "its process does not run"
+    parts = []
+    if not have.attached:
+        parts.append("it has lost its device")
+    peers_have = {peer["name"]: peer for peer in have.config.get("peers", [])}
+    peers_want = {peer["name"]: peer for peer in want.config.get("peers", [])}
+    for name in sorted(peers_have.keys() | peers_want.keys()):
+        old, new = peers_have.get(name), peers_want.get(name)
+        if old is None:
+            parts.append(f"peer {name} is missing")
+        elif new is None:
+            parts.append(f"peer {name} is not in the topology any more")
+        elif old != new:
+            changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            parts.append(f"peer {name}: {', '.join(changed)}")
+    for key in sorted((have.config.keys() | want.config.keys()) - {"peers"}):
+        if have.config.get(key) != want.config.get(key):
+            parts.append(f"{key} is {have.config.get(key)}, should be {want.config.get(key)}")
+    if (have.public_key, have.psk_ids) != (want.public_key, want.psk_ids):
+        parts.append("a key has changed")
+    return "; ".join(parts)
+
+
+def _refuse_foreign(want: State, foreign: Mapping[Key, str]) -> None:
+    taken = sorted(key for key in want if key in foreign)
+    if taken:
+        words = "; ".join(foreign[key] for key in taken)
+        raise InTheWayError(
+            "planning", words, hint="Remove or rename it: ltk changes nothing that it did not make."
+        )
+
+
+def _goes_by_itself(resource: Resource, doomed: set[str]) -> bool:
+    """Whether removing the namespaces removes this too, at once and for everybody to see.
+
+    A cable to a namespace that stays is named: the kernel would take its far end away only some
+    time after the near one. A daemon is a process, and settings belong to nobody.
+    """
+    match resource:
+        case Namespace() | Daemon():
+            return False
+        case Setting():
+            return True
+        case _:
+            return doomed.issuperset(resource.scopes)
+
+
+def _reason_to_remove(resource: Resource) -> str:
+    if isinstance(resource, Stray):
+        return "an earlier run was stopped in the middle of making it"
+    return "not in the topology any more"

@@ -1,0 +1,277 @@
+"""The things that ltk makes, as values: what is wanted and what is there are made of the same types.
+
+A resource's identity is `key`: its kind, the namespace it lives in and its name. Two resources with
+the same key and different values are an update; nothing here knows how to change anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Any, ClassVar, TypeAlias
+
+Interface: TypeAlias = IPv4Interface | IPv6Interface
+Network: TypeAlias = IPv4Network | IPv6Network
+Key: TypeAlias = tuple[str, str, str]  # kind, scope, name
+
+
+def scope_of(topology: str, place: str) -> str:
+    """The namespace of a node, of a site's router or of the internet of a lab."""
+    return f"ltk-{topology}-{place}"
+
+
+def place_of(topology: str, scope: str) -> str:
+    """The node, site or "internet" behind a namespace of the topology."""
+    return scope.removeprefix(f"ltk-{topology}-")
+
+
+class Resource:
+    """What all resources share. `rank` orders creation: lower first; removal goes the other way."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+    rank: ClassVar[int]
+    scope: str
+
+    @property
+    def name(self) -> str:
+        """What tells this resource from others of its kind in its scope."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> Key:
+        """The identity under which want and have are compared."""
+        return (self.kind, self.scope, self.name)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The namespaces that this resource touches."""
+        return (self.scope,)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} in {self.scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace(Resource):
+    """A named network namespace with its loopback; marked by a name of the loopback device."""
+
+    kind: ClassVar[str] = "namespace"
+    rank: ClassVar[int] = 0
+    scope: str
+    topology: str
+    loopback_up: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.scope
+
+    def __str__(self) -> str:
+        return f"namespace {self.scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Resource):
+    """A sysctl of a namespace. It has no owner: what no topology wants any more stays as it is."""
+
+    kind: ClassVar[str] = "sysctl"
+    rank: ClassVar[int] = 1
+    scope: str
+    setting: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        return self.setting
+
+
+@dataclass(frozen=True, slots=True)
+class Stray(Resource):
+    """A device with our group but without a name of ours: a killed run was in the middle of it."""
+
+    kind: ClassVar[str] = "half-made device"
+    rank: ClassVar[int] = 2
+    scope: str
+    device: str
+
+    @property
+    def name(self) -> str:
+        return self.device
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge(Resource):
+    """The LAN of a site, inside its router."""
+
+    kind: ClassVar[str] = "bridge"
+    rank: ClassVar[int] = 2
+    scope: str
+    device: str
+    mtu: int
+    up: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.device
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class End:
+    """One end of a cable."""
+
+    scope: str
+    device: str
+    mtu: int
+    master: str | None = None
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Veth(Resource):
+    """A cable between two namespaces. The end that sorts first gives it its identity."""
+
+    kind: ClassVar[str] = "cable"
+    rank: ClassVar[int] = 3
+    a: End
+    b: End
+
+    def __post_init__(self) -> None:
+        if (self.b.scope, self.b.device) < (self.a.scope, self.a.device):
+            first, second = self.b, self.a
+            object.__setattr__(self, "a", first)
+            object.__setattr__(self, "b", second)
+
+    @property
+    def scope(self) -> str:  # type: ignore[override]  # where its first end is
+        return self.a.scope
+
+    @property
+    def name(self) -> str:
+        return f"{self.a.device} - {self.b.device}@{self.b.scope}"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (self.a.scope, self.b.scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Tun(Resource):
+    """A persistent TUN device, to which a node's daemon attaches."""
+
+    kind: ClassVar[str] = "tun"
+    rank: ClassVar[int] = 3
+    scope: str
+    device: str
+    mtu: int
+    up: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.device
+
+
+@dataclass(frozen=True, slots=True)
+class Address(Resource):
+    """An address on a device."""
+
+    kind: ClassVar[str] = "address"
+    rank: ClassVar[int] = 4
+    scope: str
+    device: str
+    interface: Interface
+
+    @property
+    def name(self) -> str:
+        return f"{self.interface} dev {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Resource):
+    """A route of the main table; with a gateway, one that counts as reachable on the device."""
+
+    kind: ClassVar[str] = "route"
+    rank: ClassVar[int] = 5
+    scope: str
+    destination: Network
+    device: str
+    gateway: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.destination)
+
+    def __str__(self) -> str:
+        via = f" via {self.gateway}" if self.gateway else ""
+        return f"route {self.destination}{via} dev {self.device} in {self.scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset(Resource):
+    """The nftables table `ltk` of a namespace; `fingerprint` is compared, `text` is what nft loads."""
+
+    kind: ClassVar[str] = "ruleset"
+    rank: ClassVar[int] = 6
+    scope: str
+    fingerprint: tuple[str, ...]
+    text: str = field(default="", compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return "table inet ltk"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret(Resource):
+    """A file that holds a key; only its fingerprint is ever compared or shown."""
+
+    kind: ClassVar[str] = "secret"
+    rank: ClassVar[int] = 7
+    scope: str
+    path: str
+    fingerprint: str
+    value: str = field(default="", compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return f"secret {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon(Resource):
+    """A node's running daemon with its configuration (the document that `ltk node` reads).
+
+    `public_key` and `psk_ids` (by peer) tell which keys the daemon holds, so that a changed key file
+    is a difference.
+    """
+
+    kind: ClassVar[str] = "daemon"
+    rank: ClassVar[int] = 8
+    scope: str
+    node: str
+    config: dict[str, Any]
+    public_key: str
+    psk_ids: dict[str, str | None]
+    attached: bool = True
+    running: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.node
+
+    def __str__(self) -> str:
+        return f"daemon {self.node}"
+
+
+State: TypeAlias = dict[Key, Resource]
+
+
+def state_of(resources: list[Resource]) -> State:
+    """Index resources by key; two of the same key are a mistake in the caller."""
+    state: State = {}
+    for resource in resources:
+        assert resource.key not in state, f"{resource} is described twice"
+        state[resource.key] = resource
+    return state

@@ -1,0 +1,110 @@
+"""The keys of a topology: read from where they are kept, or made for a lab that has none.
+
+Nothing is written here. A key that was made becomes a resource like any other, and applying it
+writes the file; a plan that nobody applies leaves no key behind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ltk.errors import InvalidInputError
+from ltk.kernel import paths
+from ltk.node.config import decode_key, fingerprint, read_key_file
+from ltk.protocol import primitives
+from ltk.reconcile.resources import Secret
+from ltk.topology.expanded import Node, Role, SecretSource, Topology
+
+COMMAND_DEADLINE = 60.0  # seconds for a command that prints a secret; it may ask its owner something
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """Every node's public key (base64), and the private and pre-shared ones as resources to be."""
+
+    public: dict[str, str]
+    secrets: tuple[Secret, ...] = field(repr=False)
+    psk_id: str | None  # the pre-shared key's fingerprint
+
+
+def keyring(topology: Topology) -> Keyring:
+    """Collect the keys of all nodes of a lab.
+
+    Raises InvalidInputError for a secret that cannot be had, is no key, or lies open to others.
+    """
+    public: dict[str, str] = {}
+    secrets = []
+    for node in topology.nodes:
+        if node.role is Role.WIREGUARD and node.public_key:
+            public[node.name] = node.public_key
+            continue
+        private = _private_key(topology.name, node)
+        public[node.name] = primitives.encode_key(primitives.public_key_of(private))
+        secrets.append(_secret(paths.key_file(topology.name, node.name), private))
+    psk_id = None
+    if topology.psk:
+        preshared = _resolve(topology.psk, "the pre-shared key")
+        psk_id = fingerprint(preshared)
+        secrets.append(_secret(psk_file(topology.name), preshared))
+    return Keyring(public, tuple(secrets), psk_id)
+
+
+def psk_file(topology: str) -> Path:
+    """Where the daemons find the network's pre-shared key."""
+    return paths.state_folder(topology) / "network.psk"
+
+
+def observed(path: Path) -> Secret | None:
+    """The secret in a file as a resource; None where there is none, or none that ltk may use."""
+    try:
+        return Secret("", str(path), fingerprint(read_key_file(path)))
+    except InvalidInputError:
+        return None
+
+
+def _secret(path: Path, key: bytes) -> Secret:
+    return Secret("", str(path), fingerprint(key), primitives.encode_key(key))
+
+
+def _private_key(topology: str, node: Node) -> bytes:
+    if node.private_key:
+        return _resolve(node.private_key, f"the private key of {node.name}")
+    kept = paths.key_file(topology, node.name)
+    if kept.exists():
+        return read_key_file(kept)
+    return primitives.private_key_from_random(os.urandom(primitives.KEY_SIZE))
+
+
+def _resolve(source: SecretSource, what: str) -> bytes:
+    """The 32 bytes behind a source; what was read never becomes part of a message."""
+    doing = f"reading {what}"
+    if source.kind == "file":
+        return read_key_file(Path(source.value))
+    if source.kind == "env":
+        text = os.environ.get(source.value)
+        if text is None:
+            raise InvalidInputError(doing, f"the environment variable {source.value} is not set")
+    else:
+        text = _output_of(source.value, doing)
+    try:
+        return decode_key(text.strip())
+    except ValueError as error:
+        hint = "`wg genpsk` or `ltk keygen` makes one."
+        raise InvalidInputError(
+            doing, f"what {source.kind} {source.value} gives {error}", hint=hint
+        ) from None
+
+
+def _output_of(command: str, doing: str) -> str:
+    try:
+        done = subprocess.run(
+            command, shell=True, stdout=subprocess.PIPE, text=True, timeout=COMMAND_DEADLINE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise InvalidInputError(doing, f"`{command}` took longer than {COMMAND_DEADLINE:g} s") from None
+    if done.returncode != 0:
+        raise InvalidInputError(doing, f"`{command}` failed with status {done.returncode}")
+    return done.stdout
