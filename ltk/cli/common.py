@@ -14,10 +14,13 @@ from ltk.errors import InvalidInputError
 from ltk.kernel import paths
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from ltk.topology.expanded import Topology
 
 F = TypeVar("F", bound=Callable[..., Any])
 JSON_VERSION = 1
+PIPE_WIDTH = 200  # columns
 
 
 def _complete_topology(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -62,13 +65,24 @@ def output_option(function: F) -> F:
 
 
 def yes_option(function: F) -> F:
-    """`--yes`: accepted everywhere, so that scripts need not know who asks."""
-    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
+    """`--yes`: accepted everywhere, so that scripts need not know who asks.
+
+    A lab is ltk's own from end to end, so nothing is asked about it and the answer goes nowhere.
+    """
+    return click.option("--yes", is_flag=True, expose_value=False, help="Do not ask.")(function)
 
 
 def emit(data: dict[str, Any]) -> None:
     """Print `data` as one JSON document on standard output, with the version of its form."""
     click.echo(json.dumps({"version": JSON_VERSION, **data}, indent=2))
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a table or the like; in a pipe it is as wide as it needs to be, and without colours."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(renderable)
 
 
 def say(message: str) -> None:

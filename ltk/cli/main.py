@@ -43,7 +43,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        # "exec" is taken by the language, not by us, but a module of that name is fine to import by name
+
         found = importlib.import_module(f"ltk.cli.{cmd_name}").command
         assert isinstance(found, click.Command)
         for parameter in found.params:

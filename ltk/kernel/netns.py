@@ -141,6 +141,15 @@ def enter_with_sysfs(name: str) -> None:
     _call("mount", doing, name.encode(), b"/sys", b"sysfs", 0, None)
 
 
+@contextlib.contextmanager
+def throwaway() -> Iterator[None]:
+    """Run the body with the calling thread in a fresh namespace without a name, which goes afterwards."""
+    doing = "creating a namespace"
+    with _own_namespace_kept(doing):
+        _call("unshare", doing, CLONE_NEWNET)
+        yield
+
+
 def processes(name: str) -> list[int]:
     """The process ids that live in the namespace `name`."""
     try:

@@ -18,8 +18,8 @@ from ltk.reconcile.plan import Operation, plan, restrict
 from ltk.reconcile.resources import Setting, State, scope_of
 from ltk.reconcile.secrets import keyring
 from ltk.supervise import client as supervisor
-from ltk.topology.expand import render
 from ltk.topology.expanded import Topology
+from ltk.topology.render import render
 
 Listener = Callable[[Operation], None]
 

@@ -212,7 +212,8 @@ def _secrets(topology: str, operations: Sequence[Operation]) -> None:
 def _daemons(topology: str, operations: Sequence[Operation]) -> None:
     if not all(isinstance(each, Remove) for each in operations):
         supervisor.ensure_running(topology)
-    for operation in operations:
+    # servers first: any order converges, but a client that finds nobody asks again only seconds later
+    for operation in sorted(operations, key=_is_client):
         daemon = operation.resource
         assert isinstance(daemon, Daemon)
         if isinstance(operation, Remove):
@@ -229,6 +230,10 @@ def _daemons(topology: str, operations: Sequence[Operation]) -> None:
             _stop(topology, daemon.node)
             log = paths.node_log(topology, daemon.node)
             supervisor.start_node(topology, daemon.node, namespace=daemon.scope, config=config, log=log)
+
+
+def _is_client(operation: Operation) -> bool:
+    return isinstance(operation.resource, Daemon) and operation.resource.config.get("role") != "server"
 
 
 def _stop(topology: str, node: str) -> None:

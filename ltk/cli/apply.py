@@ -1,0 +1,48 @@
+"""`ltk apply`: make the machine be as the file says."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from ltk.cli.changes import Progress, as_json, count
+from ltk.cli.common import emit, load, output_option, say, topology_argument, yes_option
+from ltk.errors import InvalidInputError
+
+
+@click.command("apply", epilog="Example:  ltk apply topologies/quickstart.yaml")
+@topology_argument
+@click.option("--only", metavar="NODE,…", help="Look at these nodes alone, and leave the rest as it is.")
+@yes_option
+@output_option
+def command(topology: str, only: str | None, output: str) -> None:
+    """Converge: create what is missing, change what differs, remove what is not wanted any more.
+
+    A second run finds nothing to do and writes nothing. The result is looked at again before this
+    says that it is done.
+    """
+    from dataclasses import asdict
+
+    from ltk.reconcile.apply import converge
+
+    begin = time.monotonic()
+    wanted = load(topology)
+    places = tuple(only.split(",")) if only else ()
+    for place in places:
+        if place not in {node.name for node in wanted.nodes}:
+            raise InvalidInputError(f"applying {wanted.name}", f"--only: there is no node {place}")
+    progress = Progress(f"applying {wanted.name}")
+    try:
+        outcome = converge(wanted, progress, places)
+    finally:
+        progress.end()
+    if output == "json":
+        changes = as_json(outcome.operations)
+        emit({"topology": wanted.name, "changes": changes, "writes": asdict(outcome.writes)})
+        return
+    if outcome.operations:
+        say(f"{wanted.name} is up: {count(outcome.operations)} in {time.monotonic() - begin:.1f} s")
+        say(f"  look:  ltk status {wanted.name}      remove:  ltk destroy {wanted.name}")
+    else:
+        say(f"{wanted.name} is up: nothing to do")

@@ -1,0 +1,47 @@
+"""`ltk destroy`: remove all that bears a topology's mark."""
+
+from __future__ import annotations
+
+import click
+
+from ltk.cli.changes import Progress, as_json, count
+from ltk.cli.common import emit, load, output_option, say, topologies_up, topology_argument, yes_option
+from ltk.errors import InvalidInputError
+
+
+@click.command("destroy", epilog="Example:  ltk destroy quickstart")
+@topology_argument
+@yes_option
+@output_option
+def command(topology: str, output: str) -> None:
+    """Remove a topology: its processes, namespaces, devices, rules, keys and files.
+
+    Whatever does not bear its mark stays. Destroying the topology of a file that is not up does nothing.
+    """
+    from ltk.reconcile.apply import exists, remove
+
+    name = _name_of(topology)
+    if not exists(name):
+        if name == topology:
+            up = ", ".join(topologies_up()) or "none"
+            raise InvalidInputError(f"destroying {name}", "it is not up", hint=f"Up are: {up}")
+        operations = []
+    else:
+        progress = Progress(f"destroying {name}")
+        try:
+            operations = remove(name, progress)
+        finally:
+            progress.end()
+    if output == "json":
+        emit({"topology": name, "changes": as_json(operations)})
+    else:
+        say(f"{name} is gone: {count(operations, 'there was nothing to remove')}")
+
+
+def _name_of(topology: str) -> str:
+    """A name is enough: what is removed is found by its mark, so a lost or broken file is no obstacle."""
+    from pathlib import Path
+
+    if topology == "-" or "/" in topology or topology.endswith((".yaml", ".yml")) or Path(topology).is_file():
+        return load(topology).name
+    return topology

@@ -1,0 +1,60 @@
+"""`ltk exec`: run a command inside a node, a site's router or the internet of a lab."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ltk.cli.common import node_argument, topology_argument
+from ltk.errors import InvalidInputError, LtkError
+
+
+@click.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Example:  ltk exec quickstart alice -- ping -c 3 10.0.0.1",
+)
+@topology_argument
+@node_argument("node")
+@click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+def command(topology: str, node: str, words: tuple[str, ...]) -> None:
+    """Run CMD inside NODE, with its devices and addresses. The exit status is that of CMD.
+
+    The router of a site goes by the site's name, the network between the sites by `internet`.
+    """
+    run_inside(topology, node, [*words[1:]] if words[0] == "--" else [*words])
+
+
+def run_inside(
+    topology: str, place: str, words: list[str], environment: dict[str, str] | None = None
+) -> None:
+    """Become the command `words` in the namespace of `place`; returns only by raising."""
+    from ltk.kernel import netns
+
+    enter = scope_that_is_up(topology, place)
+    netns.enter_with_sysfs(enter)
+    try:
+        os.execvpe(words[0], words, os.environ | (environment or {}))
+    except OSError as error:
+        raise LtkError(f"running {words[0]} in {place}", str(error.strerror)) from error
+
+
+def scope_that_is_up(topology: str, place: str) -> str:
+    """The namespace of `place`; InvalidInputError where the topology has no such place or is not up."""
+    from ltk.cli.common import load
+    from ltk.kernel import netns
+    from ltk.reconcile.resources import scope_of
+
+    wanted = load(topology)
+    places = [node.name for node in wanted.nodes]
+    places += [site.name for site in wanted.lab.sites] + ["internet"] if wanted.lab else []
+    doing = f"looking for {place} in {wanted.name}"
+    if place not in places:
+        raise InvalidInputError(
+            doing, "there is no such node or site", hint=f"There are: {', '.join(places)}"
+        )
+    scope = scope_of(wanted.name, place)
+    if not netns.is_namespace(scope):
+        raise InvalidInputError(doing, f"{wanted.name} is not up", hint=f"Bring it up: ltk apply {topology}")
+    return scope

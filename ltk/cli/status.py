@@ -1,0 +1,146 @@
+"""`ltk status`: nodes, peers and paths of a topology that is up."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltk.cli.common import emit, load, output_option, show, topology_argument
+from ltk.errors import InvalidInputError, LtkError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ltk.topology.expanded import Node, Topology
+
+DRIFT_STATUS = 2
+REFRESH = 1.0  # seconds between two looks of --watch
+ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer
+
+
+@click.command("status", epilog="Example:  ltk status quickstart")
+@topology_argument
+@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
+@click.option("--exit-code", is_flag=True, help="Exit with 2 where something differs from the topology.")
+@output_option
+def command(topology: str, watch: bool, exit_code: bool, output: str) -> int:
+    """Show nodes, peers, which path carries the data and why, and what differs from the topology."""
+    wanted = load(topology)
+    report = collect(wanted)
+    if output == "json":
+        emit(report)
+    elif watch:
+        _watch(wanted, report)
+    else:
+        show(tables(report))
+    return DRIFT_STATUS if exit_code and report["drift"] else 0
+
+
+def _watch(topology: Topology, report: dict[str, Any]) -> None:
+    from rich.live import Live
+
+    with Live(tables(report)) as live:
+        while not threading.Event().wait(REFRESH):
+            live.update(tables(collect(topology)))
+
+
+def collect(topology: Topology) -> dict[str, Any]:
+    """The documented JSON of `status`. Raises InvalidInputError where the topology is not up at all."""
+    from ltk.reconcile.apply import exists, preview
+
+    if not exists(topology.name):
+        hint = "Bring it up: ltk apply FILE"
+        raise InvalidInputError(f"looking at {topology.name}", "it is not up", hint=hint)
+    drift = [f"{operation} ({operation.reason})" for operation in preview(topology)]
+    nodes = [_node(topology, node) for node in topology.nodes]
+    return {"topology": topology.name, "state": "degraded" if drift else "up", "drift": drift, "nodes": nodes}
+
+
+def _node(topology: Topology, node: Node) -> dict[str, Any]:
+    from ltk.kernel import paths
+    from ltk.node.control import ask
+    from ltk.topology.expanded import Role
+
+    shown: dict[str, Any] = {"name": node.name, "role": node.role.value}
+    shown["address"] = str(node.addresses[0].ip) if node.addresses else None
+    shown["addresses"] = [str(address.ip) for address in node.addresses]
+    if node.role is Role.WIREGUARD:
+        return shown | {"state": "unmanaged", "peers": []}
+    try:
+        answer = ask(paths.control_socket(topology.name, node.name), {"do": "status"}, ANSWER_DEADLINE)
+    except LtkError as error:
+        return shown | {"state": "stopped", "problem": str(error), "peers": []}
+    told: Any = answer
+    by_name = {other.name: other for other in topology.nodes}
+    peers = []
+    for peer in told["peers"]:
+        other = by_name.get(peer["name"])
+        peers.append({"address": str(other.addresses[0].ip) if other else None, **peer})
+    return shown | {
+        "state": told["state"],
+        "device": told["device"],
+        "listen": told["listen"],
+        "transport": "udp",
+        "drops": told["drops"],
+        "peers": peers,
+    }
+
+
+def tables(report: dict[str, Any]) -> RenderableType:
+    """The report for a person."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+
+    colour = "green" if report["state"] == "up" else "yellow"
+    table = Table(
+        "node",
+        "role",
+        "address",
+        "state",
+        "peer",
+        "path",
+        "endpoint",
+        "sent",
+        "received",
+        "why",
+        title=f"{report['topology']}: [{colour}]{report['state']}[/{colour}]",
+        title_justify="left",
+        box=box.SIMPLE,
+    )
+    for node in report["nodes"]:
+        first = [node["name"], node["role"], str(node["address"]), _state(node["state"])]
+        for peer in node["peers"] or [None]:
+            table.add_row(*first, *(_peer(peer) if peer else []))
+            first = [""] * len(first)
+    drift = [f"[yellow]differs:[/yellow] {line}" for line in report["drift"]]
+    return Group(table, *drift)
+
+
+def _state(state: str) -> str:
+    colour = {"running": "green", "unmanaged": "dim"}.get(state, "red")
+    return f"[{colour}]{state}[/{colour}]"
+
+
+def _peer(peer: dict[str, Any]) -> list[str]:
+    colour = "dim" if peer["path"] == "none" else "green"
+    why = peer["reason"].partition(": ")[2] or peer["reason"]
+    return [
+        peer["name"],
+        f"[{colour}]{peer['path']}[/{colour}]",
+        peer["endpoint"] or "",
+        _bytes(peer["tx_bytes"]),
+        _bytes(peer["rx_bytes"]),
+        why,
+    ]
+
+
+def _bytes(count: int) -> str:
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

@@ -1,0 +1,125 @@
+"""What this machine can do for ltk, found by doing it in a namespace that nobody ever sees."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltk.errors import LtkError
+from ltk.kernel import messages, netns, nft, tuntap
+from ltk.kernel.netlink import Netlink
+
+KERNEL_NEEDED = (5, 18)  # the first that keeps an origin with each address
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked for. `remedy` says how to get it; `needed` whether ltk does without it."""
+
+    what: str
+    present: bool
+    detail: str
+    remedy: str
+    needed: bool = True
+
+
+def findings() -> list[Finding]:
+    """Look at everything. Without privilege most is unknown, and the first finding says so."""
+    root = os.geteuid() == 0
+    found = [
+        Finding("root", root, f"user {os.geteuid()}", "Run ltk as root."),
+        Finding(
+            "python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."
+        ),
+        _kernel(),
+        _program("nft", "apt-get install nftables"),
+        Finding(
+            "tun",
+            Path(tuntap.CLONE_DEVICE).exists(),
+            tuntap.CLONE_DEVICE,
+            "Load the module: modprobe tun; in a container pass the device through.",
+        ),
+    ]
+    if root:
+        found += [_tried(*trial) for trial in _TRIALS]
+    found += [
+        _program("ping", "apt-get install iputils-ping", needed=False),
+        _program("tcpdump", "apt-get install tcpdump", needed=False),
+        _program("iperf3", "apt-get install iperf3", needed=False),
+        _program("wireguard-go", "apt-get install wireguard-go wireguard-tools", needed=False),
+    ]
+    return found
+
+
+def _kernel() -> Finding:
+    release = os.uname().release
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    needed = ".".join(str(part) for part in KERNEL_NEEDED)
+    return Finding("kernel", numbers >= KERNEL_NEEDED, release, f"Linux {needed} or newer is needed.")
+
+
+def _program(name: str, remedy: str, *, needed: bool = True) -> Finding:
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return Finding(name, found is not None, found or "not installed", remedy, needed)
+
+
+def _tried(what: str, trial: Callable[[], None], remedy: str) -> Finding:
+    try:
+        with netns.throwaway():
+            trial()
+    except LtkError as error:
+        return Finding(what, False, error.problem, remedy)
+    return Finding(what, True, "works", remedy)
+
+
+def _try_bridge() -> None:
+    with Netlink.open() as netlink:
+        netlink.run([messages.create_bridge("lan", 1500)])
+
+
+def _try_veth() -> None:
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        with Netlink.open() as netlink:
+            netlink.run([messages.create_veth("a", "b", own, 1500), messages.add_altname("a", "ltk.trial")])
+    finally:
+        os.close(own)
+
+
+def _try_tun() -> None:
+    tuntap.create(None, "ltk0", [])
+
+
+def _try_nat() -> None:
+    rules = """
+        table inet ltk {
+            chain source { type nat hook postrouting priority 100
+                masquerade random,fully-random
+            }
+            chain forward { type filter hook forward priority 0
+                ct state established counter
+            }
+        }"""
+    done = subprocess.run(
+        [nft.program(), "-f", "-"], input=rules, text=True, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise LtkError("loading rules", done.stderr.strip().splitlines()[0])
+
+
+_TRIALS: tuple[tuple[str, Callable[[], None], str], ...] = (
+    ("namespaces", lambda: None, "The kernel needs CONFIG_NET_NS; in a container, CAP_SYS_ADMIN."),
+    ("veth", _try_veth, "The kernel needs CONFIG_VETH: modprobe veth"),
+    ("bridge", _try_bridge, "The kernel needs CONFIG_BRIDGE: modprobe bridge"),
+    ("tun device", _try_tun, "The kernel needs CONFIG_TUN: modprobe tun"),
+    (
+        "nftables nat",
+        _try_nat,
+        "The kernel needs CONFIG_NF_TABLES and CONFIG_NFT_MASQ: modprobe nf_tables nft_masq",
+    ),
+)

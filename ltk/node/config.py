@@ -1,0 +1,341 @@
+"""The configuration of one node's daemon: a JSON document, strictly read.
+
+What the reconciler writes with `to_json` is what the daemon reads with `load`; the same document
+travels in the control socket's `configure` request. No secret is in it, only the files that hold them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+    ip_network,
+)
+from pathlib import Path
+from typing import TypeVar
+
+from ltk.errors import InvalidInputError
+
+VERSION = 1
+KEY_SIZE = 32  # bytes; Curve25519 points and scalars, pre-shared keys
+KEY_TEXT_SIZE = 44  # characters of base64 for KEY_SIZE bytes, as `wg genkey` writes them
+MTU_LIMITS = (576, 65535)  # bytes; RFC 791 section 3.2, and the largest IP packet
+KEEPALIVE_LIMIT = 65535  # seconds, as wg(8) has it
+
+T = TypeVar("T")
+
+
+class Role(StrEnum):
+    """What a node is to the others."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    WIREGUARD = "wireguard"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """One peer of the node.
+
+    `public_key` is base64 as `wg` writes it; `endpoint` is "host:port" or "[v6]:port", where host may
+    be a name; `keepalive` is in seconds, 0 for none.
+    """
+
+    name: str
+    role: Role
+    public_key: str
+    preshared_key_file: Path | None
+    endpoint: str | None
+    allowed_ips: tuple[IPv4Network | IPv6Network, ...]
+    keepalive: int
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON value that `DaemonConfig.from_json` reads back to an equal object."""
+        return {
+            "name": self.name,
+            "role": self.role.value,
+            "public_key": self.public_key,
+            "preshared_key_file": None if self.preshared_key_file is None else str(self.preshared_key_file),
+            "endpoint": self.endpoint,
+            "allowed_ips": [str(network) for network in self.allowed_ips],
+            "keepalive": self.keepalive,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """All that a daemon is told. `listen` is a UDP port, 0 for any; `mtu` is the tunnel's, in bytes."""
+
+    topology: str
+    node: str
+    role: Role
+    device: str
+    mtu: int
+    listen: int
+    isolation: bool
+    private_key_file: Path
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    control: Path
+    peers: tuple[PeerSettings, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON value that `from_json` reads back to an equal object."""
+        return {
+            "version": VERSION,
+            "topology": self.topology,
+            "node": self.node,
+            "role": self.role.value,
+            "device": self.device,
+            "mtu": self.mtu,
+            "listen": self.listen,
+            "isolation": self.isolation,
+            "private_key_file": str(self.private_key_file),
+            "addresses": [str(address) for address in self.addresses],
+            "control": str(self.control),
+            "peers": [peer.to_json() for peer in self.peers],
+        }
+
+    @classmethod
+    def from_json(cls, value: object, *, doing: str = "reading the configuration") -> DaemonConfig:
+        """Read a parsed JSON document; `doing` begins every message.
+
+        Raises InvalidInputError for whatever is missing, unknown, of the wrong type or out of range,
+        and for two peers with one name or one key.
+        """
+        fields = _Fields(value, "", doing)
+        if (version := fields.whole("version", 0, 1 << 31)) != VERSION:
+            raise fields.wrong("version", f"this ltk reads version {VERSION}, not {version}")
+        config = cls(
+            topology=fields.text("topology"),
+            node=fields.text("node"),
+            role=fields.parsed("role", Role, "one of " + ", ".join(Role)),
+            device=fields.text("device"),
+            mtu=fields.whole("mtu", *MTU_LIMITS),
+            listen=fields.whole("listen", 0, 65535),
+            isolation=fields.truth("isolation"),
+            private_key_file=Path(fields.text("private_key_file")),
+            addresses=fields.parsed_list("addresses", ip_interface, "an address with its prefix length"),
+            control=Path(fields.text("control")),
+            peers=tuple(
+                _peer(_Fields(entry, f"peers[{index}]", doing))
+                for index, entry in enumerate(fields.items("peers"))
+            ),
+        )
+        fields.nothing_else()
+        for what, values in (
+            ("name", [peer.name for peer in config.peers]),
+            ("public_key", [peer.public_key for peer in config.peers]),
+        ):
+            if twice := _first_repeated(values):
+                raise fields.wrong("peers", f"two peers have the same {what}, {twice}")
+        return config
+
+
+def load(path: Path) -> DaemonConfig:
+    """The configuration in the file `path`; raises InvalidInputError when it cannot be had or is wrong."""
+    doing = f"reading the configuration {path}"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(doing, error.strerror or str(error)) from None
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise InvalidInputError(doing, f"it is not JSON: {error}") from None
+    return DaemonConfig.from_json(value, doing=doing)
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """("host", port) of "host:port" or "[v6]:port"; raises ValueError for anything else."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    if not colon or not host or (":" in host) is not bracketed:
+        raise ValueError("should be host:port, or [address]:port for IPv6")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError("should end in a port from 1 to 65535")
+    return host, int(port)
+
+
+def decode_key(text: str) -> bytes:
+    """The 32 bytes of a key as `wg` writes it; raises ValueError for anything else."""
+    if len(text) != KEY_TEXT_SIZE:
+        raise ValueError(f"should be {KEY_TEXT_SIZE} characters of base64")
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("should be base64") from None
+    if len(key) != KEY_SIZE:
+        raise ValueError(f"should be {KEY_SIZE} bytes in base64")
+    return key
+
+
+def encode_key(key: bytes) -> str:
+    """A key as `wg` writes it: 44 characters of base64."""
+    return base64.b64encode(key).decode("ascii")
+
+
+def read_key_file(path: Path) -> bytes:
+    """The 32 bytes of the private or pre-shared key in `path`.
+
+    Raises InvalidInputError where the file is missing, is no key, or is open to others than its owner.
+    The message never holds what the file holds.
+    """
+    doing = f"reading the key file {path}"
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(KEY_TEXT_SIZE * 2)
+    except OSError as error:
+        raise InvalidInputError(doing, error.strerror or str(error)) from None
+    if mode & 0o077:
+        raise InvalidInputError(
+            doing, f"others than its owner can use it (mode {mode:04o})", hint=f"chmod 600 {path}"
+        )
+    try:
+        return decode_key(content.decode("ascii").strip())
+    except ValueError:
+        raise InvalidInputError(
+            doing,
+            f"it does not hold a key ({KEY_TEXT_SIZE} characters of base64)",
+            hint="`wg genkey` makes one.",
+        ) from None
+
+
+def fingerprint(key: bytes) -> str:
+    """Eight hexadecimal digits that change when the secret `key` does and do not help to find it."""
+    return hashlib.blake2s(key, person=b"ltk-psk").hexdigest()[:8]
+
+
+def _peer(fields: _Fields) -> PeerSettings:
+    psk_file = fields.text_or_null("preshared_key_file")
+    endpoint = fields.text_or_null("endpoint")
+    if endpoint is not None:
+        try:
+            split_endpoint(endpoint)
+        except ValueError as error:
+            raise fields.wrong("endpoint", f"{error}, is {endpoint!r}") from None
+    public_key = fields.text("public_key")
+    try:
+        decode_key(public_key)
+    except ValueError as error:
+        raise fields.wrong("public_key", f"{error}, is {public_key!r}") from None
+    peer = PeerSettings(
+        name=fields.text("name"),
+        role=fields.parsed("role", Role, "one of " + ", ".join(Role)),
+        public_key=public_key,
+        preshared_key_file=None if psk_file is None else Path(psk_file),
+        endpoint=endpoint,
+        allowed_ips=fields.parsed_list("allowed_ips", ip_network, "a network, such as 10.0.0.0/24"),
+        keepalive=fields.whole("keepalive", 0, KEEPALIVE_LIMIT),
+    )
+    fields.nothing_else()
+    return peer
+
+
+def _first_repeated(values: Sequence[str]) -> str | None:
+    return next((value for index, value in enumerate(values) if value in values[:index]), None)
+
+
+class _Fields:
+    """A JSON object whose members are taken one by one, each with its type."""
+
+    def __init__(self, value: object, path: str, doing: str) -> None:
+        self._path = path
+        self._doing = doing
+        if not isinstance(value, dict):
+            raise self.wrong("", f"should be an object, is {_kind(value)}")
+        self._left = dict(value)
+
+    def wrong(self, key: str, problem: str) -> InvalidInputError:
+        where = ".".join(part for part in (self._path, key) if part)
+        return InvalidInputError(self._doing, f"{where}: {problem}" if where else problem)
+
+    def nothing_else(self) -> None:
+        """Refuse what has not been taken."""
+        if self._left:
+            raise self.wrong(next(iter(self._left)), "unknown key")
+
+    def text(self, key: str) -> str:
+        value = self._take(key)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise self.wrong(key, f"should be a text, is {_kind(value)}")
+        return value
+
+    def text_or_null(self, key: str) -> str | None:
+        if key in self._left and self._left[key] is None:
+            del self._left[key]
+            return None
+        return self.text(key)
+
+    def whole(self, key: str, lowest: int, highest: int) -> int:
+        value = self._take(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.wrong(key, f"should be a whole number, is {_kind(value)}")
+        if not lowest <= value <= highest:
+            raise self.wrong(key, f"should be from {lowest} to {highest}, is {value}")
+        return value
+
+    def truth(self, key: str) -> bool:
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, f"should be true or false, is {_kind(value)}")
+        return value
+
+    def items(self, key: str) -> list[object]:
+        value = self._take(key)
+        if not isinstance(value, list):
+            raise self.wrong(key, f"should be a list, is {_kind(value)}")
+        return value
+
+    def parsed(self, key: str, parse: Callable[[str], T], wanted: str) -> T:
+        return self._parse(key, self.text(key), parse, wanted)
+
+    def parsed_list(self, key: str, parse: Callable[[str], T], wanted: str) -> tuple[T, ...]:
+        return tuple(
+            self._parse(f"{key}[{index}]", value, parse, wanted)
+            for index, value in enumerate(self.items(key))
+        )
+
+    def _parse(self, key: str, value: object, parse: Callable[[str], T], wanted: str) -> T:
+        if not isinstance(value, str):
+            raise self.wrong(key, f"should be {wanted}, is {_kind(value)}")
+        try:
+            return parse(value)
+        except ValueError:
+            raise self.wrong(key, f"should be {wanted}, is {value!r}") from None
+
+    def _take(self, key: str) -> object:
+        if key not in self._left:
+            raise self.wrong(key, "missing")
+        return self._left.pop(key)
+
+
+def _kind(value: object) -> str:
+    """What `value` is, in JSON's words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {value}"
+        case "":
+            return "empty"
+        case str():
+            return f"the text {value[:40]!r}"
+        case list():
+            return "a list"
+        case _:
+            return "an object"

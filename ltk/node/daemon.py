@@ -1,0 +1,238 @@
+"""One node's daemon: puts the device, the socket, the engine and the control socket together."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ltk.errors import InvalidInputError
+from ltk.node import config as configuration
+from ltk.node.config import DaemonConfig, Role
+from ltk.node.control import Answer, ControlServer, Request
+from ltk.node.log import say
+from ltk.node.loop import Loop
+from ltk.node.notify import DEVICE_GONE, READY, STOPPING, Notifier
+from ltk.node.poller import Poller, Signals
+from ltk.node.report import describe, status
+from ltk.node.resolve import Resolver
+from ltk.node.tun import DeviceGoneError, Tun
+from ltk.node.udp import Udp
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig
+from ltk.protocol.primitives import public_key_of
+
+FLUSH_TIME = 0.2  # seconds that the last answers get at the end
+
+
+def run(config_path: Path, notifier: Notifier | None = None) -> None:
+    """Run the daemon from the configuration file until SIGTERM, SIGINT or a `stop` request.
+
+    Tells `notifier` (without one: whoever NOTIFY_SOCKET names) when it is ready and when its device has
+    gone. Raises LtkError when it cannot start; returns after a clean stop. Main thread only.
+    """
+    if "LTK_MUTANT" in os.environ:
+        importlib.import_module("ltk.testing.mutants").install(os.environ["LTK_MUTANT"])
+    daemon = Daemon(configuration.load(config_path), notifier or Notifier.from_environment(os.environ))
+    try:
+        daemon.run()
+    finally:
+        daemon.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The keys that a configuration names; `preshared_keys` by the peer's name."""
+
+    private_key: bytes = field(repr=False)
+    preshared_keys: dict[str, bytes] = field(repr=False)
+
+    @classmethod
+    def read(cls, config: DaemonConfig) -> Secrets:
+        """Read the files; raises InvalidInputError for the first that is missing, no key or not private."""
+        return cls(
+            configuration.read_key_file(config.private_key_file),
+            {
+                peer.name: configuration.read_key_file(peer.preshared_key_file)
+                for peer in config.peers
+                if peer.preshared_key_file is not None
+            },
+        )
+
+
+class Daemon:
+    """A node at work. What can fail is done in the constructor, which leaves nothing open when it does."""
+
+    def __init__(self, config: DaemonConfig, notifier: Notifier) -> None:
+        self._config = config
+        self._notifier = notifier
+        self._secrets = Secrets.read(config)
+        self._drops: Counter[str] = Counter()
+        with contextlib.ExitStack() as undo:
+            tun = self._attach_at_start(config.device)
+            undo.callback(tun.close)
+            udp = Udp.open(config.listen, self._drops)
+            undo.callback(udp.close)
+            self._poller = Poller()
+            undo.callback(self._poller.close)
+            self._resolver = Resolver(self._poller, self._resolved)
+            self._resolver.want(_hosts(config))
+            self._engine = Engine(
+                self._engine_config(), now=time.monotonic(), wall_clock=time.time(), random=os.urandom
+            )
+            self._control = ControlServer(config.control, self._poller, self._handle)
+            undo.pop_all()
+        self._loop = Loop(
+            self._poller,
+            self._engine,
+            udp,
+            self._drops,
+            on_event=self._log_event,
+            on_device_gone=self._device_gone,
+        )
+        self._loop.use_tun(tun)
+        self._signals = Signals(self._poller, (signal.SIGTERM, signal.SIGINT), self._stop_for)
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        say("info", f"{self._config.node} is ready: {self._config.device}, UDP port {self._loop.udp.port}")
+        self._notifier.tell(READY)
+        self._loop.run()
+        self._notifier.tell(STOPPING)
+        say("info", f"{self._config.node} has stopped")
+
+    def close(self) -> None:
+        """Give everything back; the device stays, the control socket's file goes."""
+        self._control.flush(time.monotonic() + FLUSH_TIME)
+        self._control.close()
+        self._signals.close()
+        self._resolver.close()
+        self._loop.close()
+        self._poller.close()
+
+    def _handle(self, request: Request, answer: Answer) -> None:
+        match request:
+            case {"do": "status"}:
+                answer(status(self._config, self._engine, self._loop, self._drops))
+            case {"do": "config"}:
+                answer(self._config_in_force())
+            case {"do": "configure", "config": value}:
+                self._configure(value)
+                answer({})
+            case {"do": "stop"}:
+                self._loop.stop()
+                answer({})
+            case _:
+                raise InvalidInputError(
+                    "reading a request", "it is none of status, config, configure (with a config) and stop"
+                )
+
+    def _configure(self, value: object) -> None:
+        """Make `value` the configuration in force, or change nothing and raise LtkError."""
+        doing = "configuring"
+        config = DaemonConfig.from_json(value, doing=doing)
+        old = self._config
+        if (config.topology, config.node, config.control) != (old.topology, old.node, old.control):
+            raise InvalidInputError(
+                doing,
+                f"this is {old.node} of {old.topology} at {old.control}",
+                hint="Start another daemon for another node.",
+            )
+        secrets = Secrets.read(config)
+        with contextlib.ExitStack() as undo:
+            tun = udp = None
+            if self._loop.tun is None or config.device != old.device:
+                tun = Tun.attach(config.device, self._drops)
+                undo.callback(tun.close)
+            if config.listen not in (0, self._loop.udp.port):
+                udp = Udp.open(config.listen, self._drops)
+            undo.pop_all()
+        self._config, self._secrets = config, secrets
+        self._resolver.want(_hosts(config))
+        if udp is not None:
+            self._loop.use_udp(udp)
+        if tun is not None:
+            self._loop.use_tun(tun)
+        self._reconfigure_engine()
+        say("info", f"configured: {len(config.peers)} peers, {config.device}, UDP port {self._loop.udp.port}")
+
+    def _config_in_force(self) -> dict[str, object]:
+        psks = self._secrets.preshared_keys
+        return {
+            "version": configuration.VERSION,
+            "pid": os.getpid(),
+            "config": self._config.to_json(),
+            "public_key": configuration.encode_key(public_key_of(self._secrets.private_key)),
+            "psk_ids": {
+                peer.name: configuration.fingerprint(psks[peer.name]) if peer.name in psks else None
+                for peer in self._config.peers
+            },
+            "device_state": "gone" if self._loop.tun is None else "attached",
+        }
+
+    def _engine_config(self) -> EngineConfig:
+        config = self._config
+        return EngineConfig(
+            private_key=self._secrets.private_key,
+            mtu=config.mtu,
+            forward=config.role is Role.SERVER,
+            isolation=config.isolation,
+            addresses=tuple(address.ip for address in config.addresses),
+            peers=tuple(
+                PeerConfig(
+                    name=peer.name,
+                    public_key=configuration.decode_key(peer.public_key),
+                    preshared_key=self._secrets.preshared_keys.get(peer.name, bytes(configuration.KEY_SIZE)),
+                    endpoint=self._endpoint(peer.endpoint),
+                    allowed_ips=peer.allowed_ips,
+                    keepalive=float(peer.keepalive),
+                )
+                for peer in config.peers
+            ),
+        )
+
+    def _endpoint(self, text: str | None) -> Endpoint | None:
+        if text is None:
+            return None
+        host, port = configuration.split_endpoint(text)
+        address = self._resolver.address(host)
+        return None if address is None else Endpoint(address, port)
+
+    def _reconfigure_engine(self) -> None:
+        self._engine.configure(self._engine_config(), time.monotonic())
+        self._loop.drain()
+
+    def _resolved(self, host: str, address: str | None) -> None:
+        if address is None:
+            say("warning", f"resolving {host} failed; its peers have no endpoint until it succeeds")
+            return
+        say("info", f"resolved {host} to {address}")
+        self._reconfigure_engine()
+
+    def _attach_at_start(self, device: str) -> Tun:
+        try:
+            return Tun.attach(device, self._drops)
+        except DeviceGoneError:
+            self._notifier.tell(DEVICE_GONE)
+            raise
+
+    def _device_gone(self, error: DeviceGoneError) -> None:
+        say("error", str(error))
+        self._notifier.tell(DEVICE_GONE)
+
+    def _log_event(self, event: Event) -> None:
+        say("info", describe(event))
+
+    def _stop_for(self, number: int) -> None:
+        say("info", f"stopping for {signal.Signals(number).name}")
+        self._loop.stop()
+
+
+def _hosts(config: DaemonConfig) -> list[str]:
+    return [
+        configuration.split_endpoint(peer.endpoint)[0] for peer in config.peers if peer.endpoint is not None
+    ]

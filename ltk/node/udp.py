@@ -1,0 +1,196 @@
+"""The node's one UDP socket, for both address families where the machine has both.
+
+IPv4 endpoints are in dotted form outside of this module: the kernel's v4-mapped IPv6 addresses
+(RFC 4291, section 2.5.5.2) never leave it. Whatever the network answers is counted, never raised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections import Counter
+
+from ltk.errors import LtkError, MissingError
+from ltk.protocol.messages import Endpoint
+
+BUFFER = 4 << 20  # bytes each way; holds a burst of one round trip of 40 ms at 800 Mbit/s
+CACHE_LIMIT = 4096  # endpoints remembered each way; a flood from more sources empties the cache, no more
+
+# linux/in.h and in6.h, absent from Python's socket module
+IP_MTU_DISCOVER = 10
+IP_PMTUDISC_DONT = 0
+IPV6_MTU_DISCOVER = 23
+IPV6_PMTUDISC_DONT = 0
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h
+SO_RCVBUFFORCE = 33
+
+SEND_FULL = "udp-send-full"  # the socket's buffer had no room
+SEND_FAILED = "udp-send-failed"  # no route, refused by a firewall, too large
+RECEIVE_FAILED = "udp-receive-failed"  # an earlier datagram's ICMP answer
+
+MAPPED = "::ffff:"
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+_RECEIVE_ERRORS = {
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EMSGSIZE,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EPROTO,
+}
+
+
+class Udp:
+    """An open socket. `drops` counts, by reason, what was not sent or not received."""
+
+    __slots__ = ("_endpoints", "_mapped", "_socket", "_targets", "drops")
+
+    def __init__(self, bound: socket.socket, drops: Counter[str]) -> None:
+        self.drops = drops
+        self._socket = bound
+        self._mapped = bound.family == socket.AF_INET6
+        self._endpoints: dict[object, Endpoint] = {}
+        self._targets: dict[Endpoint, SocketAddress] = {}
+
+    @classmethod
+    def open(cls, port: int, drops: Counter[str]) -> Udp:
+        """Bind UDP `port` (0: one that is free) on all addresses; raises LtkError when it is taken."""
+        doing = f"opening UDP port {port}"
+        try:
+            bound = _bind(port)
+        except OSError as error:
+            match error.errno:
+                case errno.EADDRINUSE:
+                    raise LtkError(
+                        doing, "it is in use", hint=f"`ss -ulpn sport = {port}` tells by whom."
+                    ) from None
+                case errno.EACCES | errno.EPERM:
+                    raise MissingError(
+                        doing, "permission denied", hint="Ports below 1024 are root's."
+                    ) from None
+                case _:
+                    raise LtkError(doing, error.strerror or str(error)) from None
+        return cls(bound, drops)
+
+    def fileno(self) -> int:
+        """The descriptor to wait at."""
+        return self._socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """The UDP port that the socket is bound to."""
+        return int(self._socket.getsockname()[1])
+
+    def receive(self, into: memoryview) -> tuple[int, Endpoint | None] | None:
+        """Read one datagram into `into`: its length and where it came from; None when there is none now.
+
+        The endpoint is None where the network reported an error instead, which has been counted.
+        """
+        try:
+            length, address = self._socket.recvfrom_into(into)
+        except BlockingIOError:
+            self._nothing_now()
+            return None
+        except OSError as error:
+            if error.errno not in _RECEIVE_ERRORS:
+                raise
+            self.drops[RECEIVE_FAILED] += 1
+            return 0, None
+        return length, self._endpoints.get(address) or self._learn(address)
+
+    def send(self, datagram: memoryview | bytes, to: Endpoint) -> bool:
+        """Send one datagram; False when it was dropped and counted."""
+        try:
+            self._socket.sendto(datagram, self._targets.get(to) or self._target(to))
+        except BlockingIOError:
+            self.drops[SEND_FULL] += 1
+            return False
+        except OSError:
+            self.drops[SEND_FAILED] += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._socket.close()
+
+    def _nothing_now(self) -> None:
+        """A read that would block is the normal end of reading."""
+
+    def _learn(self, address: SocketAddress) -> Endpoint:
+        if len(self._endpoints) >= CACHE_LIMIT:
+            self._endpoints.clear()
+        host = address[0]
+        if host.startswith(MAPPED):
+            host = host.removeprefix(MAPPED)
+        elif len(address) == 4 and address[3]:
+            host = f"{host}%{address[3]}"  # a link-local address means nothing without its link
+        found = self._endpoints[address] = Endpoint(host, address[1])
+        return found
+
+    def _target(self, endpoint: Endpoint) -> SocketAddress:
+        if len(self._targets) >= CACHE_LIMIT:
+            self._targets.clear()
+        host, _, scope = endpoint.address.partition("%")
+        target: SocketAddress
+        if not self._mapped:
+            target = (host, endpoint.port)
+        elif ":" in host:
+            target = (host, endpoint.port, 0, _scope_id(scope))
+        else:
+            target = (MAPPED + host, endpoint.port, 0, 0)
+        self._targets[endpoint] = target
+        return target
+
+
+def _bind(port: int) -> socket.socket:
+    try:
+        return _bound(socket.AF_INET6, "::", port)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return _bound(socket.AF_INET, "0.0.0.0", port)
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            made.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT)
+        # As the kernel's WireGuard, which sends with the don't-fragment bit clear: a datagram larger than
+        # the path is fragmented rather than lost, and a forged "packet too big" cannot stop the tunnel.
+        made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+        _enlarge(made, SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        _enlarge(made, SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _enlarge(made: socket.socket, forced: int, ordinary: int) -> None:
+    """Set a buffer to BUFFER; without CAP_NET_ADMIN to what net.core.*mem_max allows."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
+    except OSError:
+        made.setsockopt(socket.SOL_SOCKET, ordinary, BUFFER)
+
+
+def _scope_id(scope: str) -> int:
+    """The number of a link that is given by number or name; 0 when there is none such."""
+    if scope.isdigit():
+        return int(scope)
+    with contextlib.suppress(OSError):
+        return socket.if_nametoindex(scope) if scope else 0
+    return 0

@@ -1,0 +1,41 @@
+"""The sliding window that lets each message counter pass once (RFC 6479)."""
+
+from __future__ import annotations
+
+WINDOW = 8192  # counters: the newest and those that may still arrive late; WireGuard's size
+_BLOCK_BITS = 1024
+_BLOCKS = WINDOW // _BLOCK_BITS + 1  # a window that starts inside a block touches one more
+
+
+class ReplayWindow:
+    """Which counters of a session have been seen.
+
+    A ring of blocks of bits: moving forward clears whole blocks instead of shifting all bits. The
+    blocks are integers, so that a window costs memory only where counters were seen.
+    """
+
+    __slots__ = ("_blocks", "_greatest")
+
+    def __init__(self) -> None:
+        self._blocks = [0] * _BLOCKS
+        self._greatest = 0
+
+    def accept(self, counter: int) -> bool:
+        """Return whether `counter` is new, and note it; call it only for authentic messages.
+
+        Counters that lie `WINDOW` or more behind the greatest are never new.
+        """
+        block = counter // _BLOCK_BITS
+        if counter > self._greatest:
+            newest = self._greatest // _BLOCK_BITS
+            for passed in range(newest + 1, min(block, newest + _BLOCKS) + 1):
+                self._blocks[passed % _BLOCKS] = 0
+            self._greatest = counter
+        elif counter + WINDOW <= self._greatest:
+            return False
+        slot = block % _BLOCKS
+        bit = 1 << (counter % _BLOCK_BITS)
+        if self._blocks[slot] & bit:
+            return False
+        self._blocks[slot] |= bit
+        return True

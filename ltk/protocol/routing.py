@@ -1,0 +1,52 @@
+"""Tunnel address to peer, by the longest prefix: WireGuard's crypto-routing table.
+
+The same table answers both questions: which peer a packet goes to, by its destination, and
+whether a peer may use an address, by the source of what it sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Generic, TypeVar
+
+Target = TypeVar("Target")
+
+_CACHED_ADDRESSES = 4096  # entries; a full cache is emptied, so that a scan cannot fill the memory
+
+
+class RoutingTable(Generic[Target]):
+    """An immutable map from prefixes of both families to targets."""
+
+    __slots__ = ("_cache", "_families")
+
+    def __init__(self, routes: Iterable[tuple[IPv4Network | IPv6Network, Target]] = ()) -> None:
+        """Take the routes; where two have the same prefix, the later one counts."""
+        families: dict[int, dict[int, dict[int, Target]]] = {4: {}, 16: {}}
+        for network, target in routes:
+            host_bits = network.max_prefixlen - network.prefixlen
+            prefixes = families[network.max_prefixlen // 8].setdefault(host_bits, {})
+            prefixes[int(network.network_address) >> host_bits] = target
+        # By the size of an address in bytes: (host bits, prefix -> target), longest prefix first.
+        self._families = {size: sorted(tables.items()) for size, tables in families.items()}
+        self._cache: dict[bytes, Target | None] = {}
+
+    def lookup(self, address: bytes) -> Target | None:
+        """Return the target of the longest prefix that holds `address` (4 or 16 bytes)."""
+        try:
+            return self._cache[address]
+        except KeyError:
+            pass
+        if len(self._cache) >= _CACHED_ADDRESSES:
+            self._cache.clear()
+        target = self._search(address)
+        self._cache[address] = target
+        return target
+
+    def _search(self, address: bytes) -> Target | None:
+        number = int.from_bytes(address, "big")
+        for host_bits, prefixes in self._families[len(address)]:
+            target = prefixes.get(number >> host_bits)
+            if target is not None:
+                return target
+        return None

@@ -1,0 +1,136 @@
+"""One key pair: sealing and opening, its counters, its age and its limits.
+
+The limits are those of the WireGuard paper, section 6.1 and 6.2. `Session` knows no peer and no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ltk.protocol.drops import Drop
+from ltk.protocol.messages import (
+    DATA_HEADER_SIZE,
+    DATA_OVERHEAD,
+    TAG_SIZE,
+    Buffer,
+    Kind,
+    pack_data_header_into,
+    unpack_data_header,
+)
+from ltk.protocol.noise import TransportKeys
+from ltk.protocol.primitives import Aead, NotAuthenticError, counter_nonce
+from ltk.protocol.replay import ReplayWindow
+
+REKEY_AFTER_MESSAGES = 1 << 60
+REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13) - 1
+REKEY_AFTER_TIME = 120.0  # seconds, as all ages here
+REJECT_AFTER_TIME = 180.0
+
+# A packet sealed in the last moments would reach a peer for which the session has already ended. WireGuard
+# loses it; here it waits for the next session instead. The size is that of one attempt at a handshake.
+STOP_SENDING_AFTER_TIME = REJECT_AFTER_TIME - 5.0
+
+
+class Session:
+    """Both directions of one key pair, and the index by which each side knows it.
+
+    `created` is the engine's clock when the keys were derived. `heard` says that the peer has used the
+    session, which for a responder is the proof that the peer holds it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_open_into",
+        "_receiver",
+        "_seal_into",
+        "_sent",
+        "_window",
+        "created",
+        "heard",
+        "index",
+        "initiator",
+    )
+
+    def __init__(
+        self, index: int, receiver: int, keys: TransportKeys, *, initiator: bool, created: float
+    ) -> None:
+        """Take the own index and the peer's (`receiver`); `initiator` tells who started the handshake."""
+        self.index = index
+        self.initiator = initiator
+        self.created = created
+        self.heard = False
+        self._receiver = receiver
+        self._seal_into = Aead(keys.send).encrypt_into
+        self._open_into = Aead(keys.receive).decrypt_into
+        self._sent = 0
+        self._window = ReplayWindow()
+
+    def __repr__(self) -> str:
+        role = "initiator" if self.initiator else "responder"
+        return f"Session(index={self.index:#010x}, {role}, created={self.created:.3f})"
+
+    @property
+    def sent(self) -> int:
+        """The number of messages sealed, which is the next counter."""
+        return self._sent
+
+    def may_send(self, now: float) -> bool:
+        """Return whether the session may still seal."""
+        return now - self.created < STOP_SENDING_AFTER_TIME and self._sent < REJECT_AFTER_MESSAGES
+
+    def may_receive(self, now: float) -> bool:
+        """Return whether the session may still open."""
+        return now - self.created < REJECT_AFTER_TIME
+
+    def wants_rekey(self, now: float) -> bool:
+        """Return whether whoever sends on it should ask for a new one."""
+        return self._sent >= REKEY_AFTER_MESSAGES or (
+            self.initiator and now - self.created >= REKEY_AFTER_TIME
+        )
+
+    def seal(self, payloads: Iterable[Buffer], out: memoryview) -> list[int]:
+        """Seal each payload into a datagram of its own; return where in `out` each datagram ends.
+
+        The datagrams lie back to back from the start of `out`, each `DATA_OVERHEAD` longer than its
+        payload. A payload is taken from the iterable only after the one before was sealed, so
+        that it may be built over that one's bytes; none may overlap `out`. At the limit of messages
+        the burst stops early. Padding is the caller's.
+        """
+        ends: list[int] = []
+        start = 0
+        for payload in payloads:
+            counter = self._sent
+            if counter >= REJECT_AFTER_MESSAGES:
+                break
+            # Counted before it is used: whatever is raised between, no nonce is used twice.
+            self._sent = counter + 1
+            end = start + len(payload) + DATA_OVERHEAD
+            pack_data_header_into(out, start, Kind.DATA, self._receiver, counter)
+            self._seal_into(counter_nonce(counter), payload, None, out[start + DATA_HEADER_SIZE : end])
+            ends.append(end)
+            start = end
+        return ends
+
+    def open(self, datagrams: Iterable[Buffer], into: Iterable[memoryview]) -> Iterator[int | Drop]:
+        """Open datagrams of this session one by one; yield each payload's size, or why it was dropped.
+
+        Each is at least `DATA_OVERHEAD` long, and its view in `into` has room for the payload. Both
+        iterables are advanced by one for each result, so that the caller may read what a payload
+        began with before the next one is written over it. A view that got no payload has no
+        meaningful content.
+        """
+        for datagram, view in zip(datagrams, into, strict=False):
+            yield self.open_one(datagram, view)
+
+    def open_one(self, datagram: Buffer, into: memoryview) -> int | Drop:
+        """Open one datagram, as `open` does."""
+        counter: int = unpack_data_header(datagram)[2]
+        if counter >= REJECT_AFTER_MESSAGES:
+            return Drop.SESSION_EXPIRED
+        sealed = memoryview(datagram)[DATA_HEADER_SIZE:]
+        size = len(sealed) - TAG_SIZE
+        try:
+            self._open_into(counter_nonce(counter), sealed, None, into[:size])
+        except NotAuthenticError:
+            return Drop.NOT_AUTHENTIC
+        return size if self._window.accept(counter) else Drop.REPLAYED

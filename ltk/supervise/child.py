@@ -1,0 +1,127 @@
+"""A node's daemon as a child of the supervisor: forked without exec, so that all share their pages."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from ltk.errors import LtkError
+from ltk.kernel import netns
+from ltk.node import daemon
+from ltk.node.log import say
+from ltk.node.notify import Notifier
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+ENDING = {signal.SIGTERM, signal.SIGINT}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run: the daemon of `node`, in `namespace`, from the file `config`, writing to `log`."""
+
+    node: str
+    namespace: str
+    config: Path
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running child: `pidfd` becomes readable when it ends, `notices` carries what it tells."""
+
+    pid: int
+    pidfd: int
+    notices: socket.socket
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the signal `number`; harmless when the child has ended."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        """Close this side's descriptors."""
+        os.close(self.pidfd)
+        self.notices.close()
+
+
+def spawn(order: Order, let_go: Callable[[], None]) -> Process:
+    """Fork the daemon of `order`. In the child `let_go` closes what belongs to the supervisor.
+
+    The child ends with the supervisor, however that ends. Only for a process with one thread.
+    Raises LtkError where the machine has no room for another process.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    # Until the child has handlers of its own, a signal for it would come out at the supervisor's.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _be_the_child(order, theirs, parent, let_go, before)
+        return Process(pid, os.pidfd_open(pid), ours)
+    except OSError as error:
+        ours.close()
+        raise LtkError(f"forking the daemon of {order.node}", error.strerror or str(error)) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+
+def _be_the_child(
+    order: Order,
+    notices: socket.socket,
+    parent: int,
+    let_go: Callable[[], None],
+    mask: set[int | signal.Signals],
+) -> NoReturn:
+    """Run the daemon and leave without returning into the supervisor's frames, whatever happens."""
+    status = 1
+    try:
+        _end_with(parent)
+        let_go()
+        _write_to(order.log)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        netns.enter(order.namespace)
+        daemon.run(order.config, Notifier(notices))
+        status = 0
+    except LtkError as error:
+        say("error", f"{error} {error.hint or ''}".rstrip())
+        status = error.exit_status
+    finally:
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _end_with(parent: int) -> None:
+    if _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0) != 0:
+        raise LtkError("asking to end with the supervisor", os.strerror(ctypes.get_errno()))
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+def _write_to(log: Path) -> None:
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.close(nothing)

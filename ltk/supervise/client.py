@@ -1,0 +1,166 @@
+"""What others ask of a topology's supervisor: start it, start and stop nodes, list them, end it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltk.errors import LtkError
+from ltk.kernel import paths
+from ltk.node.control import NobodyListensError, ask, conversation
+
+READY_DEADLINE = 10.0  # seconds for the supervisor to listen
+START_DEADLINE = 15.0  # seconds; above the supervisor's own deadline for a node
+STOP_DEADLINE = 10.0  # seconds; above the time after which the supervisor kills
+LOCK_QUERY = "hhqqi4x"  # struct flock of fcntl(2): type, whence, start, length, process
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProcess:
+    """A node's daemon as its supervisor sees it. `state` is starting, running, waiting (to be restarted,
+    then `pid` is None) or stopping; `restarts` counts the unexpected ends since it was started."""
+
+    name: str
+    namespace: str
+    config: Path
+    pid: int | None
+    state: str
+    restarts: int
+
+
+def is_running(topology: str) -> bool:
+    """Whether a supervisor of `topology` lives. Looks at its lock without touching it."""
+    try:
+        lock = os.open(paths.supervisor_lock(topology), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        asked = struct.pack(LOCK_QUERY, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        told = fcntl.fcntl(lock, fcntl.F_GETLK, asked)
+    finally:
+        os.close(lock)
+    return bool(struct.unpack(LOCK_QUERY, told)[0] != fcntl.F_UNLCK)
+
+
+def ensure_running(topology: str) -> None:
+    """Start the supervisor of `topology` unless it runs; returns when it takes requests.
+
+    Two that call this at once start one. Raises LtkError with the end of its log where it does not come up.
+    """
+    folder = paths.run_folder(topology)
+    paths.make_private_folder(folder)
+    turn = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever holds it gives it back within READY_DEADLINE
+        if not is_running(topology):
+            _start(topology)
+    finally:
+        os.close(turn)
+
+
+def start_node(topology: str, node: str, *, namespace: str, config: Path, log: Path) -> int:
+    """Have the daemon of `node` run in `namespace` from the file `config`; returns its process id.
+
+    When this returns the daemon is ready, and kept up from then on. When it raises LtkError (with the end
+    of the daemon's log) nothing of it is left. A daemon that runs from the same file already is left alone.
+    """
+    answer = ask(
+        paths.supervisor_socket(topology),
+        {"do": "start", "node": node, "namespace": namespace, "config": str(config), "log": str(log)},
+        START_DEADLINE,
+    )
+    return int(str(answer["pid"]))
+
+
+def stop_node(topology: str, node: str) -> None:
+    """Stop the daemon of `node` and any repair of it; returns when they are gone. Nothing to stop is fine."""
+    ask(paths.supervisor_socket(topology), {"do": "stop", "node": node}, STOP_DEADLINE)
+
+
+def nodes(topology: str) -> tuple[NodeProcess, ...]:
+    """The daemons that the supervisor of `topology` keeps, in the order of their names."""
+    answer = ask(paths.supervisor_socket(topology), {"do": "list"})
+    listed = answer["nodes"]
+    return tuple(_node_process(entry) for entry in listed) if isinstance(listed, list) else ()
+
+
+def shutdown(topology: str) -> None:
+    """Stop every daemon and the supervisor; returns when they are gone. Nothing to stop is fine."""
+    doing = f"stopping the supervisor of {topology}"
+    try:
+        with conversation(paths.supervisor_socket(topology), STOP_DEADLINE, doing) as exchange:
+            exchange({"do": "shutdown"})
+            exchange(None)
+    except NobodyListensError:
+        if is_running(topology):
+            raise
+
+
+def _start(topology: str) -> None:
+    doing = f"starting the supervisor of {topology}"
+    log = paths.supervisor_log(topology)
+    ours, theirs = os.pipe()
+    try:
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+            begin = output.tell()
+            launcher = subprocess.Popen(
+                [sys.executable, "-P", "-m", "ltk.supervise", topology, "--ready-fd", str(theirs)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                pass_fds=(theirs,),
+            )
+        os.close(theirs)
+        theirs = -1
+        launcher.wait(READY_DEADLINE)  # it ends at once: what stays is its child
+        said = _read_within(ours, READY_DEADLINE)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        launcher.wait()
+        said = None
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)
+    if said is None:
+        raise LtkError(doing, f"it was not ready within {READY_DEADLINE:g} s", hint=f"Its log is {log}.")
+    if not said:
+        raise LtkError(doing, f"it ended: {tail(log, begin)}", hint=f"Its log is {log}.")
+
+
+def tail(log: Path, begin: int = 0, limit: int = 2000) -> str:
+    """The last `limit` bytes that were written to `log` from the offset `begin` on."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(begin, size - limit))
+        return file.read().decode(errors="replace").strip() or "it said nothing"
+
+
+def _read_within(descriptor: int, timeout: float) -> bytes | None:
+    """What can be read next; b"" when the other end was closed, None when `timeout` seconds have passed."""
+    deadline = time.monotonic() + timeout
+    with select.epoll() as epoll:
+        epoll.register(descriptor, select.EPOLLIN)
+        ready = epoll.poll(max(0.0, deadline - time.monotonic()))
+    return os.read(descriptor, 16) if ready else None
+
+
+def _node_process(entry: Mapping[str, object]) -> NodeProcess:
+    pid = entry["pid"]
+    return NodeProcess(
+        name=str(entry["node"]),
+        namespace=str(entry["namespace"]),
+        config=Path(str(entry["config"])),
+        pid=pid if isinstance(pid, int) else None,
+        state=str(entry["state"]),
+        restarts=int(str(entry["restarts"])),
+    )

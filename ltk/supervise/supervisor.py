@@ -1,0 +1,275 @@
+"""Keeps the daemons of one topology up, and goes when it is told to.
+
+States of a node, and what moves it on:
+
+    starting  forked, not ready    READY=1 -> running; ended -> forgotten where a request waits for it,
+                                   else waiting; START_LIMIT -> killed
+    running   ready                ended, whyever -> waiting
+    waiting   to be started again  the back-off is over, or a start request -> starting
+    stopping  asked to end         ended -> forgotten; STOP_LIMIT -> killed
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from ltk.errors import BusyError, InvalidInputError, LtkError
+from ltk.kernel import paths
+from ltk.node.control import Answer, ControlServer, Request, failure
+from ltk.node.log import say
+from ltk.node.notify import DEVICE_GONE, READY
+from ltk.node.poller import IN, Backoff, Deadline, Poller, Signals
+from ltk.supervise.child import Order, Process, spawn
+from ltk.supervise.client import tail
+from ltk.supervise.repair import Repairs
+
+START_LIMIT = 10.0  # seconds that a daemon gets to become ready
+STOP_LIMIT = 5.0  # seconds that a daemon gets to end
+FIRST_RESTART = 0.1  # seconds
+RESTART_LIMIT = 5.0  # seconds between restarts
+LONG_LIFE = 10.0  # seconds of life after which the next restart is a first one again
+FLUSH_TIME = 1.0  # seconds that the last answers get at the end
+
+
+class State(StrEnum):
+    """Where a node is between being asked for and being gone."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    STOPPING = "stopping"
+
+
+@dataclass(slots=True)
+class Node:
+    """A node that is kept up. `deadline` is the next thing that is owed to it."""
+
+    order: Order
+    state: State = State.WAITING
+    process: Process | None = None
+    began: float = 0.0
+    log_size: int = 0
+    restarts: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART, RESTART_LIMIT))
+    deadline: Deadline | None = None
+    waiting_for_start: list[Answer] = field(default_factory=list)
+    waiting_for_stop: list[Callable[[], None]] = field(default_factory=list)
+
+    def owe(self, deadline: Deadline | None) -> None:
+        """Owe `deadline` instead of what was owed before."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = deadline
+
+
+class Supervisor:
+    """One process, one thread, one epoll: requests, children, repairs and signals."""
+
+    def __init__(self, topology: str) -> None:
+        """Listen. Raises BusyError when another supervisor of `topology` does."""
+        self._topology = topology
+        self._poller = Poller()
+        self._nodes: dict[str, Node] = {}
+        self._repairs = Repairs(topology, self._poller)
+        self._server = ControlServer(paths.supervisor_socket(topology), self._poller, self._handle)
+        self._signals = Signals(self._poller, (signal.SIGTERM, signal.SIGINT), self._end_for)
+        self._ending: list[Answer] | None = None
+
+    def run(self, before_the_end: Callable[[], None]) -> None:
+        """Supervise until told to end and every daemon has ended; then `before_the_end()`, then answer."""
+        while self._ending is None or self._nodes:
+            self._poller.wait()
+        before_the_end()
+        for answer in self._ending:
+            answer({})
+        self._server.flush(time.monotonic() + FLUSH_TIME)
+        self._server.close()
+        self._signals.close()
+        self._poller.close()
+        say("info", f"the supervisor of {self._topology} has ended")
+
+    def _handle(self, request: Request, answer: Answer) -> None:
+        match request:
+            case {"do": "start", "node": str(), "namespace": str(), "config": str(), "log": str()}:
+                self._start(request, answer)
+            case {"do": "stop", "node": str(name)}:
+                self._stop(name, lambda: answer({}))
+            case {"do": "list"}:
+                answer({"nodes": [_listed(node) for _, node in sorted(self._nodes.items())]})
+            case {"do": "shutdown"}:
+                self._end(answer)
+            case _:
+                raise InvalidInputError(
+                    "reading a request", "it is none of start, stop, list and shutdown with what they need"
+                )
+
+    def _start(self, request: Request, answer: Answer) -> None:
+        order = Order(
+            str(request["node"]),
+            str(request["namespace"]),
+            Path(str(request["config"])),
+            Path(str(request["log"])),
+        )
+        doing = f"starting the daemon of {order.node}"
+        if self._ending is not None:
+            raise BusyError(doing, "the supervisor is ending")
+        node = self._nodes.setdefault(order.node, Node(order))
+        if node.state is State.STOPPING:
+            raise BusyError(doing, "it is being stopped")
+        if node.order != order:
+            raise LtkError(doing, "it is kept up from another configuration", hint="Stop it first.")
+        if node.state is State.RUNNING and node.process is not None:
+            answer({"pid": node.process.pid})
+            return
+        node.waiting_for_start.append(answer)
+        if node.state is State.WAITING:
+            self._spawn(node)
+
+    def _spawn(self, node: Node) -> None:
+        node.state = State.STARTING
+        node.began = time.monotonic()
+        node.log_size = node.order.log.stat().st_size if node.order.log.exists() else 0
+        try:
+            process = node.process = spawn(node.order, self._let_go)
+        except LtkError as error:
+            self._after_the_end(node, f"before it began: {error}")
+            return
+        node.owe(self._poller.later(START_LIMIT, lambda: self._took_too_long(node, process)))
+        self._poller.watch(process.pidfd, IN, lambda _: self._ended(node, process))
+        self._poller.watch(process.notices.fileno(), IN, lambda _: self._notified(node, process))
+
+    def _notified(self, node: Node, process: Process) -> None:
+        """Hear all that the child has said; forget the socket when it says no more."""
+        while True:
+            try:
+                notice = process.notices.recv(4096)
+            except BlockingIOError:
+                return
+            except OSError:
+                notice = b""
+            if not notice:
+                self._poller.forget(process.notices.fileno())
+                return
+            states = notice.decode(errors="replace").split("\n")
+            if READY in states and node.state is State.STARTING:
+                self._ready(node, process)
+            if DEVICE_GONE in states and node.state is not State.STOPPING and not node.waiting_for_start:
+                self._repairs.want(node.order.node)
+
+    def _ready(self, node: Node, process: Process) -> None:
+        node.state = State.RUNNING
+        node.owe(self._poller.later(LONG_LIFE, node.backoff.reset))
+        say("info", f"{node.order.node} runs as process {process.pid}")
+        waiting, node.waiting_for_start = node.waiting_for_start, []
+        for answer in waiting:
+            answer({"pid": process.pid})
+
+    def _took_too_long(self, node: Node, process: Process) -> None:
+        say("error", f"{node.order.node} was not ready within {START_LIMIT:g} s, killing it")
+        process.send(signal.SIGKILL)
+
+    def _ended(self, node: Node, process: Process) -> None:
+        self._notified(node, process)  # the last words may be read after the end only
+        self._poller.forget(process.notices.fileno())
+        self._poller.forget(process.pidfd)
+        status = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
+        process.close()
+        node.process = None
+        self._after_the_end(node, f"by signal {-status}" if status < 0 else f"with status {status}")
+
+    def _after_the_end(self, node: Node, how: str) -> None:
+        node.owe(None)
+        if node.state is State.STOPPING:
+            say("info", f"{node.order.node} ended {how}, as asked")
+            self._gone(node)
+        elif node.waiting_for_start:
+            self._fail(node, how)
+        else:
+            delay = node.backoff.next()
+            node.restarts += 1
+            node.state = State.WAITING
+            node.owe(self._poller.later(delay, lambda: self._spawn(node)))
+            say("warning", f"{node.order.node} ended {how}, starting it again in {delay:g} s")
+
+    def _fail(self, node: Node, how: str) -> None:
+        """Tell those who wait for the start why there was none, and forget the node."""
+        name, log = node.order.node, node.order.log
+        said = tail(log, node.log_size) if log.exists() else "it said nothing"
+        say("error", f"{name} ended {how} before it was ready")
+        error = LtkError(
+            f"starting the daemon of {name}", f"it ended {how}: {said}", hint=f"Its log is {log}."
+        )
+        waiting, node.waiting_for_start = node.waiting_for_start, []
+        for answer in waiting:
+            answer(failure(error))
+        self._gone(node)
+
+    def _stop(self, name: str, done: Callable[[], None]) -> None:
+        node = self._nodes.get(name)
+        if node is None:
+            done()
+            return
+        node.waiting_for_stop.append(done)
+        if node.state is State.STOPPING:
+            return
+        node.state = State.STOPPING
+        for answer in node.waiting_for_start:
+            answer(failure(LtkError(f"starting the daemon of {name}", "it was asked to stop meanwhile")))
+        node.waiting_for_start.clear()
+        if (process := node.process) is not None:
+            process.send(signal.SIGTERM)
+            node.owe(self._poller.later(STOP_LIMIT, lambda: process.send(signal.SIGKILL)))
+        else:
+            node.owe(None)
+            self._gone(node)
+
+    def _gone(self, node: Node) -> None:
+        """The daemon has ended for good; so must what is at work on it."""
+        node.state = State.STOPPING
+
+        def forget() -> None:
+            del self._nodes[node.order.node]
+            for done in node.waiting_for_stop:
+                done()
+
+        self._repairs.call_off(node.order.node, forget)
+
+    def _end(self, answer: Answer | None) -> None:
+        if self._ending is None:
+            self._ending = []
+            for name in tuple(self._nodes):
+                self._stop(name, lambda: None)
+        if answer is not None:
+            self._ending.append(answer)
+
+    def _end_for(self, number: int) -> None:
+        say("info", f"ending for {signal.Signals(number).name}")
+        self._end(None)
+
+    def _let_go(self) -> None:
+        """Close all that is the supervisor's; runs in a forked child."""
+        self._poller.close()
+        self._server.close(remove=False)
+        self._signals.close()
+        self._repairs.let_go()
+        for node in self._nodes.values():
+            if node.process is not None:
+                node.process.close()
+
+
+def _listed(node: Node) -> dict[str, object]:
+    return {
+        "node": node.order.node,
+        "namespace": node.order.namespace,
+        "config": str(node.order.config),
+        "pid": None if node.process is None else node.process.pid,
+        "state": node.state.value,
+        "restarts": node.restarts,
+        "age_s": None if node.process is None else round(time.monotonic() - node.began, 1),
+    }

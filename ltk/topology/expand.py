@@ -1,0 +1,143 @@
+"""The topology with nothing left implicit: defaults, numbered copies, allocated addresses.
+
+Every rule here is told to users in docs/topology.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+
+from ltk.topology.addresses import Pool, claim, interface
+from ltk.topology.checks import check_networks, check_nodes, check_routes
+from ltk.topology.copies import NodeCopy, check_names_differ, copies_of, with_defaults
+from ltk.topology.expanded import Interface, Lab, Node, Role, SecretSource, Topology
+from ltk.topology.model import SecretSpec, TopologySpec
+from ltk.topology.problems import Findings
+from ltk.topology.render import render
+from ltk.topology.underlay import Place, address_lab, settle
+
+__all__ = ["expand", "render"]  # each undoes the other
+
+DEFAULT_SERVER_PORT = 51820  # UDP; what WireGuard's own tools and examples use
+DEFAULT_CLIENT_KEEPALIVE = (
+    20  # seconds; a NAT may forget a UDP flow after 30 (RFC 4787, REQ-5, and less in practice)
+)
+LAB_DEVICE = "ltk0"
+REAL_DEVICE_PREFIX = "ltk-"
+REAL_DEVICE_NAME = 11  # characters of the topology's name; with the prefix, IFNAMSIZ - 1
+
+
+def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology | None:
+    """Make everything explicit; None where anything was found, which is then in `findings`.
+
+    `folder` is what relative paths are relative to. `findings.doubtful` names the parts of `spec`
+    that stand in for what was refused: nothing is concluded from those.
+    """
+    nodes = copies_of(("nodes",), with_defaults(spec.nodes, spec.defaults.node), findings)
+    sites = copies_of(("lab", "sites"), spec.lab.sites if spec.lab else {}, findings)
+    everyone = tuple(itertools.chain.from_iterable(nodes.values()))
+    check_names_differ(everyone, itertools.chain.from_iterable(sites.values()), findings)
+    check_networks(spec, findings)
+    check_nodes(spec, everyone, findings)
+    tunnel = _tunnel_addresses(spec, nodes, findings)
+    places: list[Place] = []
+    lab: Lab | None = None
+    if spec.lab is not None:
+        places = settle(nodes, sites, findings)
+        routes = (route for copy in everyone for route in copy.spec.routes)
+        avoid = [network for network in (*spec.network.subnet, *routes) if network.prefixlen > 0]
+        lab = address_lab(spec.lab, places, avoid, findings)
+    check_routes(spec, everyone, places, findings)
+    if findings.found or findings.doubtful:
+        return None
+    return Topology(
+        name=spec.name,
+        subnets=spec.network.subnet,
+        mtu=spec.network.mtu,
+        psk=_secret(spec.network.psk, folder),
+        nodes=tuple(_node(spec, copy, tunnel[copy.name], lab, folder) for copy in everyone),
+        lab=lab,
+    )
+
+
+def _tunnel_addresses(
+    spec: TopologySpec, nodes: Mapping[str, tuple[NodeCopy, ...]], findings: Findings
+) -> dict[str, tuple[Interface, ...]]:
+    """By node, one address per subnet: stated ones first, then the lowest free ones in the file's order."""
+    subnet = ("network", "subnet")
+    if findings.doubts(subnet) or findings.has(subnet):
+        return {}
+    pools: dict[int, Pool] = {
+        network.version: Pool(network, "network.subnet") for network in spec.network.subnet
+    }
+    numbers: dict[str, dict[int, int]] = {}
+    for copies in nodes.values():
+        names = [copy.name for copy in copies]
+        first = claim(pools, copies[0].spec.address or (), names, (*copies[0].path, "address"), findings)
+        for index, name in enumerate(names):
+            numbers[name] = {version: number + index for version, number in first.items()}
+    for version, pool in pools.items():
+        for name, own in numbers.items():
+            if version not in own:
+                free = pool.take_next(name)
+                if free is None:
+                    findings.add(subnet, pool.too_small_for(len(numbers)))
+                    return {}
+                own[version] = free
+    if findings.found:
+        return {}
+    return {
+        name: tuple(interface(network, own[network.version]) for network in spec.network.subnet)
+        for name, own in numbers.items()
+    }
+
+
+def _node(
+    spec: TopologySpec, copy: NodeCopy, addresses: tuple[Interface, ...], lab: Lab | None, folder: FilePath
+) -> Node:
+    node = copy.spec
+    listen = node.listen
+    if listen is None:
+        listen = DEFAULT_SERVER_PORT if node.role is Role.SERVER else 0
+    keepalive = node.keepalive
+    if keepalive is None:
+        keepalive = DEFAULT_CLIENT_KEEPALIVE if node.role is Role.CLIENT else 0
+    real_device = REAL_DEVICE_PREFIX + spec.name[:REAL_DEVICE_NAME]
+    return Node(
+        name=copy.name,
+        role=node.role,
+        addresses=addresses,
+        routes=node.routes,
+        listen=listen,
+        endpoint=_lab_endpoint(lab, copy, listen) if lab is not None else node.endpoint,
+        keepalive=keepalive,
+        isolation=node.isolation and node.role is Role.SERVER,
+        device=node.device or (LAB_DEVICE if lab is not None else real_device),
+        mtu=spec.network.mtu,
+        public_key=node.public_key,
+        private_key=_secret(node.private_key, folder),
+    )
+
+
+def _lab_endpoint(lab: Lab, copy: NodeCopy, listen: int) -> str | None:
+    """Where clients find the server: its first address that every site's hosts can reach.
+
+    Behind a NAT there is IPv4 only; without any NAT the internet's first subnet decides.
+    """
+    if copy.spec.role is not Role.SERVER:
+        return None
+    reachable = [own.ip for own in lab.host(copy.name).addresses]
+    if any(site.lan for site in lab.sites):
+        reachable = [own for own in reachable if own.version == 4]
+    return f"[{reachable[0]}]:{listen}" if reachable[0].version == 6 else f"{reachable[0]}:{listen}"
+
+
+def _secret(spec: SecretSpec | None, folder: FilePath) -> SecretSource | None:
+    if spec is None:
+        return None
+    source = spec.source
+    if source.kind != "file":
+        return source
+    return SecretSource("file", str(folder / source.value))

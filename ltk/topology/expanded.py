@@ -1,0 +1,137 @@
+"""The topology with nothing left implicit: what every other part of ltk works from.
+
+Each value here was either written in the file or follows from it by a rule of the reference
+(docs/topology.md); nobody who reads these has to know a default. All of it is immutable and
+compares by value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from typing import Literal, TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Interface: TypeAlias = IPv4Interface | IPv6Interface
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class Role(StrEnum):
+    """What a node is to the others."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    WIREGUARD = "wireguard"
+
+
+class NatKind(StrEnum):
+    """What a site's router does to the packets of its hosts (terms of RFC 4787)."""
+
+    NONE = "none"
+    PORT_RESTRICTED = "port-restricted"
+    SYMMETRIC = "symmetric"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a secret comes from; never the secret itself.
+
+    `value` is an absolute path for "file", a variable's name for "env" and a shell command for "command".
+    """
+
+    kind: Literal["file", "env", "command"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One end of tunnels: a daemon of ltk's, or a stock WireGuard peer that somebody else runs."""
+
+    name: str
+    role: Role
+    addresses: tuple[Interface, ...]  # tunnel addresses, one per subnet in the subnets' order
+    routes: tuple[Network, ...]  # subnets behind this node
+    listen: int  # UDP port; 0: any
+    endpoint: str | None  # "host:port" or "[v6]:port", where others reach it
+    keepalive: int  # seconds; 0: none
+    isolation: bool
+    device: str
+    mtu: int  # bytes of an inner packet
+    public_key: str | None  # base64
+    private_key: SecretSource | None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A node's place in a lab: its underlay addresses and the way out."""
+
+    node: str
+    addresses: tuple[Interface, ...]  # one per address family
+    gateways: tuple[Address, ...]  # one per address family, in the order of `addresses`
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A router with hosts behind it. `lan` is the router's side; it is empty where `nat` is none."""
+
+    name: str
+    nat: NatKind
+    wan: tuple[Address, ...]  # one per subnet of the internet
+    lan: tuple[IPv4Interface, ...]
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The network under the tunnels, to be built out of namespaces."""
+
+    internet: tuple[Network, ...]
+    core: tuple[Address, ...]  # the internet's own router, one address per subnet
+    sites: tuple[Site, ...]
+
+    def site_of(self, node: str) -> Site:
+        """The site in which the node stands; KeyError for a name that no site has."""
+        for site in self.sites:
+            if any(host.node == node for host in site.hosts):
+                return site
+        raise KeyError(node)
+
+    def host(self, node: str) -> Host:
+        """The node's place; KeyError for a name that no site has."""
+        for site in self.sites:
+            for host in site.hosts:
+                if host.node == node:
+                    return host
+        raise KeyError(node)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A whole network. Nodes and sites stand in the file's order."""
+
+    name: str
+    subnets: tuple[Network, ...]
+    mtu: int
+    psk: SecretSource | None
+    nodes: tuple[Node, ...]
+    lab: Lab | None
+
+    def node(self, name: str) -> Node:
+        """The node of that name; KeyError where there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    @property
+    def server(self) -> Node:
+        """The one node with the role of server (expansion has made sure that there is exactly one)."""
+        return next(node for node in self.nodes if node.role is Role.SERVER)

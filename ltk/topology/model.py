@@ -1,0 +1,279 @@
+"""The topology file as its author writes it, typed. The JSON Schema that editors use comes from here.
+
+A key is here when it does something; every other key is an error. What a value means beyond its own
+form (that a subnet has room, that a name exists) is for `expand` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Strict,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from ltk.topology.expanded import Address, NatKind, Network, Role, SecretSource
+from ltk.topology.values import (
+    MAX_PORT,
+    UnreadableError,
+    parse_address,
+    parse_endpoint,
+    parse_network,
+    parse_public_key,
+)
+
+MAX_TOPOLOGY_NAME = 24  # characters; "ltk-" + it + "-" + 15 stays well under a file name's 255
+MAX_NAME = 15  # characters; also names network devices (IFNAMSIZ - 1)
+MAX_DEVICE_NAME = 15  # characters; IFNAMSIZ - 1
+MAX_COUNT = 1000
+MIN_MTU = 576  # bytes; what every IPv4 host takes (RFC 791)
+MAX_MTU = 65535  # bytes; the IPv4 total length field
+DEFAULT_MTU = 1380  # bytes; fits 1500-byte Ethernet over an IPv6 underlay, headers included
+DEFAULT_INTERNET = "203.0.113.0/24"  # TEST-NET-3; RFC 5737
+MAX_KEEPALIVE = 65535  # seconds; WireGuard's configuration has 16 bits for it
+
+NAME_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9-]*$"
+DEVICE_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+ENVIRONMENT_PATTERN: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
+
+LIST_TAG: Final = "<list>"  # not keys of the file: `load` takes them out of the paths of errors
+MAPPING_TAG: Final = "<mapping>"
+OWN_WORDS: Final = "ltk"  # the type of errors whose message is already in our own words
+
+
+def _read_by(parse: Callable[[object], Any]) -> PlainValidator:
+    def validate(value: object) -> Any:
+        try:
+            return parse(value)
+        except UnreadableError as error:
+            raise PydanticCustomError(OWN_WORDS, "{words}", {"words": error.words}) from None
+
+    return PlainValidator(validate)
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(pattern: str | None, examples: list[str]) -> WithJsonSchema:
+    schema: dict[str, Any] = {"type": "string", "examples": examples}
+    return WithJsonSchema(schema | ({"pattern": pattern} if pattern else {}))
+
+
+def _one_or_more(examples: list[str], at_least: int = 1) -> WithJsonSchema:
+    item = {"type": "string", "examples": examples}
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": at_least}]})
+
+
+_Address = Annotated[Address, _read_by(parse_address)]
+_Network = Annotated[Network, _read_by(parse_network)]
+_LIST = BeforeValidator(_as_list)
+
+Addresses: TypeAlias = Annotated[
+    tuple[_Address, ...], _LIST, Field(min_length=1), _one_or_more(["10.0.0.1", "fd00::1"])
+]
+Networks: TypeAlias = Annotated[
+    tuple[_Network, ...], _LIST, Field(min_length=1), _one_or_more(["10.0.0.0/24", "fd00::/64"])
+]
+Routes: TypeAlias = Annotated[tuple[_Network, ...], _LIST, _one_or_more(["192.168.50.0/24"], at_least=0)]
+Lan: TypeAlias = Annotated[_Network, _text(None, ["192.168.1.0/24"])]
+Endpoint: TypeAlias = Annotated[
+    str, _read_by(parse_endpoint), _text(r":\d{1,5}$", ["hub.example.net:51820", "[2001:db8::1]:51820"])
+]
+PublicKey: TypeAlias = Annotated[
+    str,
+    _read_by(parse_public_key),
+    _text("^[A-Za-z0-9+/]{43}=$", ["xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="]),
+]
+Integer: TypeAlias = Annotated[int, Strict()]
+Boolean: TypeAlias = Annotated[bool, Strict()]
+Count: TypeAlias = Annotated[Integer, Field(ge=1, le=MAX_COUNT)]
+
+
+class Spec(BaseModel):
+    """A mapping of the file: the keys are known, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SecretSpec(Spec):
+    """Where a secret comes from. The secret itself never stands in the file."""
+
+    file: str | None = Field(default=None, min_length=1, examples=["psk.key"])
+    """A file that holds the secret, relative to the topology's folder; nobody but its owner may read it."""
+    env: str | None = Field(default=None, pattern=ENVIRONMENT_PATTERN, examples=["LTK_PSK"])
+    """An environment variable that holds the secret."""
+    command: str | None = Field(default=None, min_length=1, examples=["pass show vpn/psk"])
+    """A shell command that prints the secret."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SecretSpec:
+        if len(self.model_fields_set) != 1:
+            given = " and ".join(sorted(self.model_fields_set)) or "none"
+            words = f"should have exactly one of file, env and command, has {given}"
+            raise PydanticCustomError(OWN_WORDS, "{words}", {"words": words})
+        if any(not character.isprintable() for character in self.source.value):
+            words = "should be one line of printable text"
+            raise PydanticCustomError(OWN_WORDS, "{words}", {"words": words})
+        return self
+
+    @property
+    def source(self) -> SecretSource:
+        """The same, with a file as it was written."""
+        match self:
+            case SecretSpec(file=str() as file):
+                return SecretSource("file", file)
+            case SecretSpec(env=str() as env):
+                return SecretSource("env", env)
+            case _:
+                return SecretSource("command", self.command or "")
+
+
+class NetworkSpec(Spec):
+    """The tunnel's own network."""
+
+    subnet: Networks
+    """The tunnel addresses: an IPv4 subnet, an IPv6 subnet, or a list of one of each."""
+    mtu: Integer = Field(default=DEFAULT_MTU, ge=MIN_MTU, le=MAX_MTU)
+    """The largest packet that the tunnel carries whole, in bytes; with an IPv6 subnet at least 1280."""
+    psk: SecretSpec | None = None
+    """A pre-shared key mixed into every handshake: {file: …}, {env: …} or {command: …}."""
+
+
+class NodeDefaults(Spec):
+    """Values for every node that does not state its own."""
+
+    role: Role = Role.CLIENT
+    """The server (exactly one node), a client, or wireguard: a stock WireGuard peer that ltk does not run."""
+    listen: Integer | None = Field(default=None, ge=0, le=MAX_PORT)
+    """The UDP port; 0 is any. Default: 51820 for the server, 0 for the others."""
+    keepalive: Integer | None = Field(default=None, ge=0, le=MAX_KEEPALIVE)
+    """Seconds between packets that keep a NAT's mapping open; 0: none. Default: 20 for clients, else 0."""
+    isolation: Boolean = False
+    """On the server: clients reach the server and what is routed behind it, but not each other."""
+    device: str | None = Field(default=None, pattern=DEVICE_PATTERN, max_length=MAX_DEVICE_NAME)
+    """The tunnel device. Default: ltk0 in a lab; on real hosts ltk- and the topology's name, cut to 15."""
+
+
+class NodeSpec(NodeDefaults):
+    """One end of tunnels."""
+
+    count: Count | None = None
+    """Make this many nodes of it, named NAME-01, NAME-02 and so on."""
+    address: Addresses | None = None
+    """The tunnel address, or a list of one per subnet; with count the first of a run. Default: the next."""
+    routes: Routes = ()
+    """The subnet behind this node, or a list of several, which the others reach through it."""
+    endpoint: Endpoint | None = None
+    """HOST:PORT where the others reach it. In a lab this is not used: there it follows from the lab."""
+    public_key: PublicKey | None = None
+    """The WireGuard public key, in base64. In a lab, keys are made for the nodes that have none."""
+    private_key: SecretSpec | None = None
+    """Where the private key is: {file: …}, {env: …} or {command: …}. Default: made, and kept there."""
+
+
+class HostSpec(Spec):
+    """A node's place in a site."""
+
+    address: Addresses | None = None
+    """Its underlay address, or a list of one per family; with count the first of a run. Default: the next."""
+
+
+def _shape_of_hosts(value: object) -> str | None:
+    match value:
+        case list() | tuple():
+            return LIST_TAG
+        case Mapping():
+            return MAPPING_TAG
+    return None
+
+
+class SiteSpec(Spec):
+    """A router with hosts behind it."""
+
+    nat: NatKind = NatKind.NONE
+    """What the router does: none (the hosts are public), port-restricted (a usual home) or symmetric."""
+    hosts: Annotated[
+        Annotated[tuple[str, ...], Tag(LIST_TAG)] | Annotated[dict[str, HostSpec], Tag(MAPPING_TAG)],
+        Discriminator(_shape_of_hosts),
+    ] = ()
+    """The nodes that stand here: a list of names, or a mapping from names to where exactly."""
+    lan: Lan | None = None
+    """The IPv4 subnet behind a NAT; sites may share one. Default: the next free from 192.168.1.0/24 on."""
+    wan: Addresses | None = None
+    """The router's public address, or a list of one per family; with count the first of a run."""
+    count: Count | None = None
+    """Make this many sites of it, named NAME-01 and so on; a host with the same count stands one in each."""
+
+
+class LabSpec(Spec):
+    """The network under the tunnels, built out of namespaces on one machine."""
+
+    internet: Networks = (parse_network(DEFAULT_INTERNET),)
+    """Public addresses: an IPv4 subnet, an IPv6 subnet or a list of one of each. Default: 203.0.113.0/24."""
+    sites: dict[str, SiteSpec] = Field(
+        json_schema_extra={
+            "propertyNames": {"pattern": NAME_PATTERN, "maxLength": MAX_NAME},
+            "minProperties": 1,
+        }
+    )
+    """The routers and who stands behind them. Every node stands in exactly one site."""
+
+
+class DefaultsSpec(Spec):
+    """Values that are merged under others."""
+
+    node: NodeDefaults = NodeDefaults()
+    """Merged under every node."""
+
+
+class TopologySpec(Spec):
+    """A private network: its nodes, and (for a lab) the network under them."""
+
+    name: str = Field(
+        min_length=1, max_length=MAX_TOPOLOGY_NAME, pattern=NAME_PATTERN, examples=["home-office"]
+    )
+    """Names everything that ltk creates."""
+    network: NetworkSpec
+    """The tunnel's own network."""
+    defaults: DefaultsSpec = DefaultsSpec()
+    """Values that are merged under others."""
+    nodes: dict[str, NodeSpec] = Field(
+        json_schema_extra={
+            "propertyNames": {"pattern": NAME_PATTERN, "maxLength": MAX_NAME},
+            "minProperties": 1,
+        }
+    )
+    """The ends of the tunnels, by name; exactly one of them is the server."""
+    lab: LabSpec | None = None
+    """How to build the network under the nodes out of namespaces. Without it the nodes are real hosts."""
+
+
+class _Schema(GenerateJsonSchema):
+    """Leaves out null: a key is absent or has a value."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if not isinstance(schema.get("default"), str | int):  # those of mappings stand at their keys
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a topology file."""
+    schema = TopologySpec.model_json_schema(schema_generator=_Schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "ltk topology"}

@@ -1,0 +1,74 @@
+"""The expanded topology as a topology file again, with every default spelled out.
+
+Loading and expanding what `render` writes gives an equal topology.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from ltk.topology.expanded import Host, Lab, Node, Role, SecretSource, Site, Topology
+
+WIDTH = 100  # columns
+
+
+def render(topology: Topology) -> str:
+    """The topology as YAML."""
+    return yaml.safe_dump(as_mapping(topology), sort_keys=False, default_flow_style=None, width=WIDTH)
+
+
+def as_mapping(topology: Topology) -> dict[str, Any]:
+    """The topology as the plain data of its file."""
+    network: dict[str, Any] = {"subnet": _texts(topology.subnets), "mtu": topology.mtu}
+    if topology.psk is not None:
+        network["psk"] = _secret(topology.psk)
+    file: dict[str, Any] = {
+        "name": topology.name,
+        "network": network,
+        "nodes": {node.name: _node(node) for node in topology.nodes},
+    }
+    if topology.lab is not None:
+        file["lab"] = _lab(topology.lab)
+    return file
+
+
+def _node(node: Node) -> dict[str, Any]:
+    optional: dict[str, Any] = {
+        "endpoint": node.endpoint,
+        "isolation": node.isolation if node.role is Role.SERVER else None,
+        "public_key": node.public_key,
+        "private_key": _secret(node.private_key) if node.private_key is not None else None,
+    }
+    return {
+        "role": node.role.value,
+        "address": [str(own.ip) for own in node.addresses],
+        "routes": _texts(node.routes),
+        "listen": node.listen,
+        "keepalive": node.keepalive,
+        "device": node.device,
+    } | {key: value for key, value in optional.items() if value is not None}
+
+
+def _lab(lab: Lab) -> dict[str, Any]:
+    return {"internet": _texts(lab.internet), "sites": {site.name: _site(site) for site in lab.sites}}
+
+
+def _site(site: Site) -> dict[str, Any]:
+    lan = {"lan": str(site.lan[0].network)} if site.lan else {}
+    hosts = {host.node: _host(host) for host in site.hosts}
+    return {"nat": site.nat.value, "wan": _texts(site.wan)} | lan | {"hosts": hosts}
+
+
+def _host(host: Host) -> dict[str, Any]:
+    return {"address": [str(own.ip) for own in host.addresses]}
+
+
+def _secret(source: SecretSource) -> dict[str, str]:
+    return {source.kind: source.value}
+
+
+def _texts(values: Sequence[object]) -> list[str]:
+    return [str(value) for value in values]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from ltk.errors import LtkError
+from ltk.node import udp as module
+from ltk.node.udp import RECEIVE_FAILED, SEND_FAILED, SEND_FULL, Udp
+from ltk.protocol.messages import Endpoint
+
+
+@pytest.fixture
+def udp() -> Iterator[Udp]:
+    made = Udp.open(0, Counter())
+    yield made
+    made.close()
+
+
+def buffer() -> memoryview:
+    return memoryview(bytearray(2048))
+
+
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["IPv4", "IPv6"]
+)
+def test_both_families_are_served_and_none_is_seen_mapped(
+    udp: Udp, family: socket.AddressFamily, address: str
+) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as peer:
+        try:
+            peer.bind((address, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {address}")
+        peer.settimeout(5)
+        to = Endpoint(address, peer.getsockname()[1])
+        assert udp.send(b"there", to)
+        payload, source = peer.recvfrom(64)
+        assert payload == b"there"
+        assert source[1] == udp.port
+        peer.sendto(b"back", (address, udp.port))
+        into = buffer()
+        assert udp.receive(into) == (4, to)
+        assert bytes(into[:4]) == b"back"
+
+
+def test_nothing_to_read_is_none_and_no_error(udp: Udp) -> None:
+    assert udp.receive(buffer()) is None
+    assert not udp.drops
+
+
+def test_a_port_that_is_taken_is_said_with_who_to_ask(udp: Udp) -> None:
+    with pytest.raises(LtkError, match=f"opening UDP port {udp.port}: it is in use") as caught:
+        Udp.open(udp.port, Counter())
+    assert str(udp.port) in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("payload", "to"),
+    [
+        (b"x", Endpoint("255.255.255.255", 9)),  # EACCES: broadcasting is not asked for
+        (bytes(65600), Endpoint("127.0.0.1", 9)),  # EMSGSIZE
+        (b"x", Endpoint("fe80::1", 9)),  # EINVAL: a link-local address without its link
+    ],
+)
+def test_what_the_kernel_refuses_to_send_is_counted(udp: Udp, payload: bytes, to: Endpoint) -> None:
+    assert udp.send(payload, to) is False
+    assert udp.drops == {SEND_FAILED: 1}
+
+
+def test_a_closed_port_at_the_other_end_is_survived(udp: Udp) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        to = Endpoint("127.0.0.1", gone.getsockname()[1])
+    for _ in range(3):
+        udp.send(b"x", to)
+        assert udp.receive(buffer()) in (None, (0, None))
+
+
+def test_a_full_send_buffer_drops_and_never_blocks() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.setblocking(False)
+    udp = Udp(_Connected(ours), Counter())
+    while udp.send(bytes(1000), Endpoint("192.0.2.1", 9)):
+        pass
+    assert udp.drops == {SEND_FULL: 1}
+    udp.close()
+    theirs.close()
+
+
+def test_an_error_of_the_network_is_counted_and_names_no_source() -> None:
+    udp = Udp(_Refused(), Counter())
+    assert udp.receive(buffer()) == (0, None)
+    assert udp.drops == {RECEIVE_FAILED: 1}
+    udp.close()
+
+
+def test_a_flood_of_sources_does_not_fill_memory(udp: Udp) -> None:
+    for number in range(3 * module.CACHE_LIMIT):
+        host = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        assert udp._learn(("::ffff:" + host, 1, 0, 0)) == Endpoint(host, 1)
+        udp._target(Endpoint(host, 1))
+    assert len(udp._endpoints) <= module.CACHE_LIMIT
+    assert len(udp._targets) <= module.CACHE_LIMIT
+
+
+def test_a_link_local_source_keeps_its_link(udp: Udp) -> None:
+    source = udp._learn(("fe80::1", 9, 0, 3))
+    assert source == Endpoint("fe80::1%3", 9)
+    assert udp._target(source) == ("fe80::1", 9, 0, 3)
+
+
+class _Connected(socket.socket):
+    """A socket pair's end that takes the addresses of UDP."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__(end.family, end.type, 0, fileno=end.detach())
+
+    def sendto(self, data: bytes, address: object) -> int:  # type: ignore[override]
+        return self.send(data)
+
+
+class _Refused(socket.socket):
+    def recvfrom_into(self, *_: object) -> tuple[int, object]:
+        raise ConnectionRefusedError(111, "refused")
