@@ -82,7 +82,10 @@ class Daemon:
             self._resolver = Resolver(self._poller, self._resolved)
             self._resolver.want(_hosts(config))
             self._engine = Engine(
-                self._engine_config(), now=time.monotonic(), wall_clock=time.time(), random=os.urandom
+                self._engine_config(config, self._secrets),
+                now=time.monotonic(),
+                wall_clock=time.time(),
+                random=os.urandom,
             )
             self._control = ControlServer(config.control, self._poller, self._handle)
             undo.pop_all()
@@ -150,6 +153,8 @@ class Daemon:
                 undo.callback(tun.close)
             if config.listen not in (0, self._loop.udp.port):
                 udp = Udp.open(config.listen, self._drops)
+                undo.callback(udp.close)
+            self._engine.configure(self._engine_config(config, secrets), time.monotonic())
             undo.pop_all()
         self._config, self._secrets = config, secrets
         self._resolver.want(_hosts(config))
@@ -157,7 +162,7 @@ class Daemon:
             self._loop.use_udp(udp)
         if tun is not None:
             self._loop.use_tun(tun)
-        self._reconfigure_engine()
+        self._loop.drain()
         say("info", f"configured: {len(config.peers)} peers, {config.device}, UDP port {self._loop.udp.port}")
 
     def _config_in_force(self) -> dict[str, object]:
@@ -174,10 +179,9 @@ class Daemon:
             "device_state": "gone" if self._loop.tun is None else "attached",
         }
 
-    def _engine_config(self) -> EngineConfig:
-        config = self._config
+    def _engine_config(self, config: DaemonConfig, secrets: Secrets) -> EngineConfig:
         return EngineConfig(
-            private_key=self._secrets.private_key,
+            private_key=secrets.private_key,
             mtu=config.mtu,
             forward=config.role is Role.SERVER,
             isolation=config.isolation,
@@ -186,7 +190,7 @@ class Daemon:
                 PeerConfig(
                     name=peer.name,
                     public_key=configuration.decode_key(peer.public_key),
-                    preshared_key=self._secrets.preshared_keys.get(peer.name, bytes(configuration.KEY_SIZE)),
+                    preshared_key=secrets.preshared_keys.get(peer.name, bytes(configuration.KEY_SIZE)),
                     endpoint=self._endpoint(peer.endpoint),
                     allowed_ips=peer.allowed_ips,
                     keepalive=float(peer.keepalive),
@@ -202,16 +206,13 @@ class Daemon:
         address = self._resolver.address(host)
         return None if address is None else Endpoint(address, port)
 
-    def _reconfigure_engine(self) -> None:
-        self._engine.configure(self._engine_config(), time.monotonic())
-        self._loop.drain()
-
     def _resolved(self, host: str, address: str | None) -> None:
         if address is None:
             say("warning", f"resolving {host} failed; its peers have no endpoint until it succeeds")
             return
         say("info", f"resolved {host} to {address}")
-        self._reconfigure_engine()
+        self._engine.configure(self._engine_config(self._config, self._secrets), time.monotonic())
+        self._loop.drain()
 
     def _attach_at_start(self, device: str) -> Tun:
         try:

@@ -16,6 +16,7 @@ from ltk.node.poller import BROKEN, IN, Poller
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.engine import Engine, Event
+from ltk.protocol.messages import Buffer
 
 BUDGET = 64  # packets of one source in one turn; about 1 ms, so that the other and the timers get theirs
 PACKET_LIMIT = 65536  # bytes; the largest IP packet or UDP payload, and one over
@@ -135,7 +136,7 @@ class Loop:
                 engine.handle_datagram(buffer[:length], source, now)
                 self.drain()
 
-    def _deliver(self, packet: memoryview | bytes) -> None:
+    def _deliver(self, packet: Buffer) -> None:
         if self.tun is None:
             self._drops[DEVICE_GONE] += 1
             return

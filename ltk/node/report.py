@@ -19,9 +19,9 @@ from ltk.protocol.engine import (
     PeerStatus,
     SessionErased,
 )
+from ltk.protocol.session import REJECT_AFTER_TIME
 
 VERSION = 1
-LIVE_FOR = 180.0  # seconds; REJECT_AFTER_TIME of the WireGuard paper, section 6.1
 
 
 def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]) -> dict[str, object]:
@@ -69,7 +69,7 @@ def endpoint_text(endpoint: Endpoint) -> str:
 
 def _peer(peer: PeerStatus) -> dict[str, object]:
     age = peer.handshake_age
-    live = peer.sessions > 0 and age is not None and age < LIVE_FOR
+    live = peer.sessions > 0 and age is not None and age < REJECT_AFTER_TIME
     return {
         "name": peer.name,
         "public_key": encode_key(peer.public_key),

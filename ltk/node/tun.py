@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from ltk.errors import BusyError, LtkError, MissingError
+from ltk.protocol.messages import Buffer
 
 CLONE_DEVICE = Path("/dev/net/tun")
 
@@ -108,7 +109,7 @@ class Tun:
         except OSError as error:
             raise self._gone("reading from", error) from None
 
-    def write(self, packet: memoryview | bytes) -> bool:
+    def write(self, packet: Buffer) -> bool:
         """Hand one IP packet to the kernel; False when it was dropped and counted.
 
         Raises DeviceGoneError.

@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 
 from ltk.errors import LtkError, MissingError
-from ltk.protocol.messages import Endpoint
+from ltk.protocol.messages import Buffer, Endpoint
 
 BUFFER = 4 << 20  # bytes each way; holds a burst of one round trip of 40 ms at 800 Mbit/s
 CACHE_LIMIT = 4096  # endpoints remembered each way; a flood from more sources empties the cache, no more
@@ -107,7 +107,7 @@ class Udp:
             return 0, None
         return length, self._endpoints.get(address) or self._learn(address)
 
-    def send(self, datagram: memoryview | bytes, to: Endpoint) -> bool:
+    def send(self, datagram: Buffer, to: Endpoint) -> bool:
         """Send one datagram; False when it was dropped and counted."""
         try:
             self._socket.sendto(datagram, self._targets.get(to) or self._target(to))

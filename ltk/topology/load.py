@@ -108,7 +108,8 @@ def _read_model(source: Source, findings: Findings, problems: list[Problem]) -> 
     for path in source.refused:
         _refuse(data, path, findings)
     for path in _empty_values(data, ()):
-        problems.append(source.problem(path, "is empty (give it a value, or {} for a mapping of defaults)"))
+        words = "is empty (give it a value, or {} for a mapping of defaults)"
+        problems.append(source.problem(path, words, at_key=True))
         _refuse(data, path, findings)
     # Each round leaves out what the one before it refused; a model has few levels, so few rounds.
     for _ in range(8):

@@ -84,7 +84,8 @@ def settle(
         places.append(Place(site, stands))
     if not any(path[:1] == ("lab",) for path in findings.doubtful) and not findings.has(_SITES):
         for copy in by_name.values():
-            if copy.name not in where and not findings.has(copy.path):
+            in_doubt = findings.has(copy.path) or findings.doubts((*copy.path, "count"))
+            if copy.name not in where and not in_doubt:
                 findings.add(copy.path, "stands in no site of the lab", "add it to the hosts of one")
     return places
 

@@ -21,7 +21,7 @@ from ltk.node.control import (
     ask,
     conversation,
 )
-from ltk.node.poller import Poller
+from ltk.node.poller import IN, Poller
 
 TurnUntil = Callable[[Callable[[], object], str], None]
 
@@ -88,14 +88,18 @@ def client(server: ControlServer, path: Path) -> Iterator[Client]:
     made.socket.close()
 
 
-def in_background(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+def in_background(poller: Poller, call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """Run `call` in a thread; its result or LtkError comes in the list and wakes the poller."""
     outcome: list[object] = []
+    ours, theirs = socket.socketpair()
+    poller.watch(ours.fileno(), IN, lambda _: (poller.forget(ours.fileno()), ours.close()))
 
     def run() -> None:
         try:
             outcome.append(call())
         except LtkError as error:
             outcome.append(error)
+        theirs.close()
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -155,9 +159,9 @@ def test_a_line_without_end_is_refused_and_what_follows_thrown_away(
 
 
 def test_an_error_carries_its_hint_and_status_to_the_asker(
-    server: ControlServer, path: Path, turn_until: TurnUntil
+    server: ControlServer, path: Path, poller: Poller, turn_until: TurnUntil
 ) -> None:
-    thread, outcome = in_background(lambda: ask(path, {"do": "fail"}))
+    thread, outcome = in_background(poller, lambda: ask(path, {"do": "fail"}))
     turn_until(lambda: outcome, "the answer")
     thread.join()
     error = outcome[0]
@@ -275,7 +279,7 @@ def test_a_conversation_hears_the_end_of_the_server(
         with conversation(path, 5.0, "talking") as exchange:
             return exchange({"do": 1}), exchange({"do": 2}), exchange(None)
 
-    thread, outcome = in_background(talk)
+    thread, outcome = in_background(poller, talk)
     seen: list[object] = []
     handle = echo.handle
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -82,8 +83,6 @@ def test_one_repair_at_a_time_and_each_in_its_turn(
 def test_calling_off_ends_a_repair_that_is_at_work(
     tmp_path: Path, repairs: Repairs, turn_until: TurnUntil
 ) -> None:
-    import os
-
     os.mkfifo(tmp_path / "fifo")
     plan(tmp_path, "alice", "hang 0")
     repairs.want("alice")

@@ -1,4 +1,4 @@
-"""Engines on a simulated wire, under a simulated clock: nothing here sleeps, and nothing is left to chance."""
+"""Engines on a simulated wire, under a simulated clock: nothing sleeps, nothing is left to chance."""
 
 from __future__ import annotations
 

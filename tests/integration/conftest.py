@@ -1,0 +1,63 @@
+"""Fixtures of the tests on real namespaces: a lab per test, and looks at the network itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import REPOSITORY, Lab, machine_state
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.exit("these tests make namespaces and devices: run them as root", returncode=4)
+
+
+@pytest.fixture(autouse=True)
+def _machine_is_left_as_it_was() -> Iterator[None]:
+    """Whatever a test does, the machine's own namespace is the same afterwards, and no namespace is left."""
+    before = machine_state()
+    yield
+    after = machine_state()
+    assert after == before
+
+
+@pytest.fixture
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+    """`lab(yaml)` applies a topology and destroys it after the test; `apply=False` only writes the file.
+
+    When the test has failed, the daemons' logs are part of its report.
+    """
+    made: list[Lab] = []
+
+    def make(yaml: str, *, apply: bool = True) -> Lab:
+        lab = Lab(yaml, tmp_path / f"lab{len(made)}.yaml")
+        made.append(lab)
+        if apply:
+            lab.apply()
+        return lab
+
+    yield make
+    for each in made:
+        report = getattr(request.node, "report_of_call", None)
+        if report is not None and report.failed:
+            print(each.logs())
+        each.destroy()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Let fixtures know whether the test has failed."""
+    report = yield
+    if report.when == "call":
+        item.report_of_call = report
+    return report
+
+
+@pytest.fixture
+def quickstart(lab: Callable[..., Lab]) -> Lab:
+    """The topology of the README, up."""
+    return lab((REPOSITORY / "topologies" / "quickstart.yaml").read_text())
