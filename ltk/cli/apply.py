@@ -29,9 +29,13 @@ def command(topology: str, only: str | None, output: str) -> None:
     begin = time.monotonic()
     wanted = load(topology)
     places = tuple(only.split(",")) if only else ()
+    names = [node.name for node in wanted.nodes]
     for place in places:
-        if place not in {node.name for node in wanted.nodes}:
-            raise InvalidInputError(f"applying {wanted.name}", f"--only: there is no node {place}")
+        if place not in names:
+            hint = f"There are: {', '.join(names)}. Several are written as {','.join(names[:2])}"
+            raise InvalidInputError(
+                f"applying {wanted.name}", f"--only: there is no node {place!r}", hint=hint
+            )
     progress = Progress(f"applying {wanted.name}")
     try:
         outcome = converge(wanted, progress, places)

@@ -13,7 +13,7 @@ import sys
 import click
 
 from ltk import __version__
-from ltk.errors import InvalidInputError, LtkError
+from ltk.errors import InvalidInputError, LtkError, MissingError
 
 VERBS = {
     "validate": "Check a topology file; show all of its errors at once.",
@@ -89,6 +89,9 @@ def run(arguments: list[str]) -> int:
         # the reader of our output has gone; the interpreter must not complain about it once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return LtkError.exit_status
+    except PermissionError as error:
+        complain(MissingError(f"using {error.filename}", str(error.strerror), hint="Run it as root."))
+        return MissingError.exit_status
     except OSError as error:
         complain(LtkError("ltk", str(error)))
         return LtkError.exit_status

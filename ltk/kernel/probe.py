@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltk.errors import LtkError
+from ltk.errors import LtkError, MissingError
 from ltk.kernel import messages, netns, nft, tuntap
 from ltk.kernel.netlink import Netlink
 
@@ -26,6 +26,18 @@ class Finding:
     detail: str
     remedy: str
     needed: bool = True
+
+
+def require() -> None:
+    """Raise MissingError for the first thing without which nothing comes up. Changes nothing, costs nothing.
+
+    What only a trial can tell is for `findings`.
+    """
+    if os.geteuid() != 0:
+        problem = f"user {os.geteuid()} may not make namespaces and devices"
+        raise MissingError("looking at what this machine has", problem, hint="Run it as root.")
+    nft.program()
+    tuntap.require()
 
 
 def findings() -> list[Finding]:

@@ -28,11 +28,7 @@ def create(namespace: str | None, name: str, then: Sequence[messages.Request]) -
     """
     doing = f"creating the TUN device {name}"
     with netns.inside(namespace):
-        try:
-            descriptor = os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            hint = f"The kernel needs TUN support (CONFIG_TUN) and the node {CLONE_DEVICE}; see: ltk doctor"
-            raise MissingError(doing, f"{CLONE_DEVICE}: {error.strerror}", hint=hint) from error
+        descriptor = _open(doing)
         try:
             fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(name.encode(), IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL))
             with Netlink.open() as netlink:
@@ -46,3 +42,16 @@ def create(namespace: str | None, name: str, then: Sequence[messages.Request]) -
             raise LtkError(doing, str(error.strerror)) from error
         finally:
             os.close(descriptor)
+
+
+def require() -> None:
+    """Raise MissingError where this machine gives us no TUN devices. Makes none."""
+    os.close(_open("looking for TUN devices"))
+
+
+def _open(doing: str) -> int:
+    try:
+        return os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        hint = f"The kernel needs TUN support (CONFIG_TUN) and the node {CLONE_DEVICE}; see: ltk doctor"
+        raise MissingError(doing, f"{CLONE_DEVICE}: {error.strerror}", hint=hint) from error

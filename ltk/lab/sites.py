@@ -82,25 +82,28 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
 def _host(topology: str, host: Host) -> Iterator[Resource]:
     scope = scope_of(topology, host.node)
     yield Namespace(scope, topology)
-    yield from _quiet_ipv6(scope)
+    yield from _settings(scope)
     for address in host.addresses:
         yield Address(scope, UPLINK, address)
         yield Route(scope, _everything(address.version), UPLINK, str(_gateway(host, address)))
 
 
 def _router_settings(scope: str) -> Iterator[Setting]:
-    yield from _quiet_ipv6(scope)
+    yield from _settings(scope)
     yield Setting(scope, "net.ipv4.ip_forward", "1")
     yield Setting(scope, "net.ipv6.conf.all.forwarding", "1")
     for each in ("all", "default"):
         yield Setting(scope, f"net.ipv4.conf.{each}.send_redirects", "0")
 
 
-def _quiet_ipv6(scope: str) -> Iterator[Setting]:
-    """No address made up by the kernel, no waiting for duplicates, nobody asked for a router.
+def _settings(scope: str) -> Iterator[Setting]:
+    """What every namespace of a lab has in common.
 
-    So a lab's cables carry what its programs send and nothing else.
+    No IPv6 address made up by the kernel, no waiting for duplicates, nobody asked for a router: a lab's
+    cables carry what its programs send and nothing else. And an address that is replaced by another of
+    the same subnet must not take its successor with it.
     """
+    yield Setting(scope, "net.ipv4.conf.all.promote_secondaries", "1")
     yield Setting(scope, "net.ipv6.conf.default.accept_dad", "0")
     yield Setting(scope, "net.ipv6.conf.default.accept_ra", "0")
     yield Setting(scope, "net.ipv6.conf.default.addr_gen_mode", "1")

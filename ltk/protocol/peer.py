@@ -247,7 +247,8 @@ class Peer:
         self._heard_from(source, size, now)
         if not session.heard:
             session.heard = True
-            if session is self.keyring.next:
+            # One that this node initiated lies there only if it lost a crossing: nothing is left to confirm.
+            if session is self.keyring.next and not session.initiator:
                 self._confirm_next(now)
 
     def heard_payload(self, *, is_packet: bool, now: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
-from ltk.kernel import netlink, netns, nft, paths, sysctl
+from ltk.kernel import netlink, netns, nft, paths, probe, sysctl
 from ltk.reconcile.desired import desired
 from ltk.reconcile.execute import execute, write_private
 from ltk.reconcile.observe import Observation, marked_topologies, observe
@@ -51,12 +51,14 @@ def converge(topology: Topology, listener: Listener, only: tuple[str, ...] = ())
     """Make the machine be as `topology` says; with `only`, in the places of these nodes alone.
 
     Raises LtkError where an operation fails or where the result, looked at again, is not as wanted.
+    Whatever can be refused is refused before the first change.
     """
     want = _wanted(topology, only)
+    probe.require()
     with locked(topology.name, "applying"):
-        _remember(topology)
         before = _written()
         operations = _plan(want, _observed(topology.name, want), topology.name, only)
+        _remember(topology)
         if operations:
             execute(topology.name, operations, listener)
             _verify(topology.name, want, only)
@@ -112,7 +114,17 @@ def locked(topology: str, doing: str) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
+            _clear_if_unused(topology)
             os.close(descriptor)
+
+
+def _clear_if_unused(topology: str) -> None:
+    """Remove a run-time folder that has come to hold nothing but the lock, which is ours."""
+    folder = paths.run_folder(topology)
+    with contextlib.suppress(OSError):  # it has gone already, or another topology has a folder beside it
+        if [entry.name for entry in folder.iterdir()] == ["lock"]:
+            shutil.rmtree(folder)
+            folder.parent.rmdir()
 
 
 def _try_lock(topology: str, doing: str) -> int | None:

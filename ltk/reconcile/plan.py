@@ -1,7 +1,9 @@
 """Two states in, ordered operations out. Pure: no kernel, no file, no clock.
 
 Removals come first and in reverse order of creation, so that what is built next finds its name
-free; what stands in a namespace that goes is not named one by one, since it goes with it.
+free; what stands in a namespace or on a device that goes is not named one by one, since it goes with
+it. Only addresses are removed after their successors are there: with the last address of a device
+the kernel would take away all of its routes.
 """
 
 from __future__ import annotations
@@ -11,7 +13,21 @@ from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from ltk.errors import InTheWayError
-from ltk.reconcile.resources import Daemon, Key, Namespace, Resource, Ruleset, Setting, State, Stray
+from ltk.reconcile.resources import (
+    Address,
+    Bridge,
+    Daemon,
+    Key,
+    Namespace,
+    Resource,
+    Route,
+    Ruleset,
+    Setting,
+    State,
+    Stray,
+    Tun,
+    Veth,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +89,32 @@ def plan(want: State, have: State, foreign: Mapping[Key, str] | None = None) -> 
     Raises InTheWayError if one of them is wanted: it is neither changed nor removed.
     """
     _refuse_foreign(want, foreign or {})
-    doomed = {r.scope for r in have.values() if isinstance(r, Namespace) and r.key not in want}
+    going = [resource for key, resource in have.items() if key not in want]
+    scopes = {each.scope for each in going if isinstance(each, Namespace)}
+    devices = {device for each in going for device in _devices(each)}
     removals = [
         Remove(resource, _reason_to_remove(resource))
-        for key, resource in have.items()
-        if key not in want and not _goes_by_itself(resource, doomed)
+        for resource in going
+        if not _goes_by_itself(resource, scopes, devices)
     ]
-    removals.sort(key=lambda operation: (-operation.resource.rank, operation.resource.key))
-    changes: list[Create | Update] = []
+    changes: list[Operation] = []
     for key, resource in want.items():
         found = have.get(key)
         if found is None:
             changes.append(Create(resource, "wanted and missing"))
+        elif _has_moved(found, resource):
+            removals.append(Remove(found, difference(found, resource)))
+            changes.append(Create(resource, difference(found, resource)))
         elif found != resource:
             changes.append(Update(found, resource, difference(found, resource)))
-    changes.sort(key=lambda operation: (operation.resource.rank, operation.resource.key))
-    return [*removals, *changes]
+    return sorted([*removals, *changes], key=lambda each: (_stage(each), each.resource.key))
+
+
+def _stage(operation: Operation) -> float:
+    rank = operation.resource.rank
+    if not isinstance(operation, Remove):
+        return rank
+    return rank + 0.5 if isinstance(operation.resource, Address) else -rank - 1
 
 
 def restrict(state: State, scopes: Iterable[str]) -> State:
@@ -145,8 +171,8 @@ def _refuse_foreign(want: State, foreign: Mapping[Key, str]) -> None:
         )
 
 
-def _goes_by_itself(resource: Resource, doomed: set[str]) -> bool:
-    """Whether removing the namespaces removes this too, at once and for everybody to see.
+def _goes_by_itself(resource: Resource, scopes: set[str], devices: set[tuple[str, str]]) -> bool:
+    """Whether it goes with the `scopes` or `devices` that go, at once and for everybody to see.
 
     A cable to a namespace that stays is named: the kernel would take its far end away only some
     time after the near one. A daemon is a process, and settings belong to nobody.
@@ -156,8 +182,26 @@ def _goes_by_itself(resource: Resource, doomed: set[str]) -> bool:
             return False
         case Setting():
             return True
+        case Address() if (resource.scope, resource.device) in devices:
+            return True
         case _:
-            return doomed.issuperset(resource.scopes)
+            return scopes.issuperset(resource.scopes)
+
+
+def _devices(resource: Resource) -> list[tuple[str, str]]:
+    """The devices, each with its namespace, that go when `resource` does."""
+    match resource:
+        case Veth():
+            return [(end.scope, end.device) for end in (resource.a, resource.b)]
+        case Tun() | Bridge() | Stray():
+            return [(resource.scope, resource.device)]
+        case _:
+            return []
+
+
+def _has_moved(have: Resource, want: Resource) -> bool:
+    """Whether it cannot be changed in place: a route's old device may be gone by then, and the route with it."""
+    return isinstance(have, Route) and isinstance(want, Route) and have.device != want.device
 
 
 def _reason_to_remove(resource: Resource) -> str:

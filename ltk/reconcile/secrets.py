@@ -86,7 +86,8 @@ def _resolve(source: SecretSource, what: str) -> bytes:
     if source.kind == "env":
         text = os.environ.get(source.value)
         if text is None:
-            raise InvalidInputError(doing, f"the environment variable {source.value} is not set")
+            hint = f"Put a key into it, as `wg genpsk` or `ltk keygen` makes one: export {source.value}=…"
+            raise InvalidInputError(doing, f"the environment variable {source.value} is not set", hint=hint)
     else:
         text = _output_of(source.value, doing)
     try:
@@ -106,5 +107,6 @@ def _output_of(command: str, doing: str) -> str:
     except subprocess.TimeoutExpired:
         raise InvalidInputError(doing, f"`{command}` took longer than {COMMAND_DEADLINE:g} s") from None
     if done.returncode != 0:
-        raise InvalidInputError(doing, f"`{command}` failed with status {done.returncode}")
+        problem = f"`{command}` failed with status {done.returncode}"
+        raise InvalidInputError(doing, problem, hint="Try it in a shell: it has to print a key.")
     return done.stdout

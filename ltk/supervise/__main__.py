@@ -48,7 +48,7 @@ def _supervise(topology: str, ready: int) -> None:
 
     path = paths.supervisor_lock(topology)
     lock = _lock(path, f"supervising {topology}")
-    supervisor = Supervisor(topology)
+    supervisor = Supervisor(topology, lock)
     gc.collect()
     gc.freeze()  # the collector would write into every shared page once
     say("info", f"the supervisor of {topology} runs as process {os.getpid()}")

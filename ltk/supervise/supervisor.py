@@ -71,9 +71,13 @@ class Node:
 class Supervisor:
     """One process, one thread, one epoll: requests, children, repairs and signals."""
 
-    def __init__(self, topology: str) -> None:
-        """Listen. Raises BusyError when another supervisor of `topology` does."""
+    def __init__(self, topology: str, lock: int) -> None:
+        """Listen. `lock` is the descriptor of the locked file, kept open for as long as this lives.
+
+        Raises BusyError when another process listens already.
+        """
         self._topology = topology
+        self._lock = lock
         self._poller = Poller()
         self._nodes: dict[str, Node] = {}
         self._repairs = Repairs(topology, self._poller)
@@ -255,6 +259,7 @@ class Supervisor:
     def _let_go(self) -> None:
         """Close all that is the supervisor's; runs in a forked child."""
         self._poller.close()
+        os.close(self._lock)
         self._server.close(remove=False)
         self._signals.close()
         self._repairs.let_go()

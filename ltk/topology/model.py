@@ -247,9 +247,9 @@ class TopologySpec(Spec):
     )
     """Names everything that ltk creates."""
     network: NetworkSpec
-    """The tunnel's own network."""
+    """The tunnel's own network: its addresses, its packet size, its pre-shared key."""
     defaults: DefaultsSpec = DefaultsSpec()
-    """Values that are merged under others."""
+    """What holds where nothing else is stated."""
     nodes: dict[str, NodeSpec] = Field(
         json_schema_extra={
             "propertyNames": {"pattern": NAME_PATTERN, "maxLength": MAX_NAME},

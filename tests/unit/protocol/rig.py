@@ -80,8 +80,8 @@ class Node:
         self.engine.configure(self.config, self.world.now)
         self.drain()
 
-    def configure_peer(self, name: str, **changes: object) -> None:
-        peers = (replace(peer, **changes) if peer.name == name else peer for peer in self.config.peers)
+    def configure_peer(self, which: str, **changes: object) -> None:
+        peers = (replace(peer, **changes) if peer.name == which else peer for peer in self.config.peers)
         self.configure(peers=tuple(peers))
 
     def expire(self) -> None:
@@ -106,6 +106,10 @@ class Node:
     def peer(self, name: str) -> object:
         """The engine's own record of a peer, for what the interface does not tell."""
         return next(peer for peer in self.engine._peers.values() if peer.config.name == name)
+
+    def rekey(self, peer: str) -> None:
+        self.peer(peer).want_handshake(self.world.now)
+        self.drain()
 
     def session(self, peer: str):
         return self.peer(peer).keyring.current

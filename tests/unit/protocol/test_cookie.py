@@ -98,9 +98,9 @@ def test_a_cookie_reply_names_the_sender_and_is_smaller_than_what_it_answers(che
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate():
-    bucket = TokenBucket(rate=20.0, burst=5.0, now=0.0)
+    bucket = TokenBucket(rate=16.0, burst=5.0, now=0.0)
     assert [bucket.take(0.0) for _ in range(6)] == [True] * 5 + [False]
-    assert sum(bucket.take(step / 100) for step in range(1, 1001)) == 200
+    assert sum(bucket.take(step / 128) for step in range(1, 1281)) == 160
 
 
 def test_load_begins_above_the_rate_and_ends_a_second_after():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 
 import pytest
-from rig import A, B, World, a_to_b, b_to_a, connect, fresh, make_pair
+from rig import A, B, a_to_b, b_to_a, connect, fresh, make_pair
 
 from ltk.protocol.engine import (
     Drop,
@@ -53,7 +54,7 @@ def test_the_responder_says_nothing_on_a_session_before_it_was_used(world):
     a, b = make_pair(world)
     world.wire.lose = lambda sent: sent.kind == DATA
     b.send(b_to_a(1))  # b asks, a answers, and b's first data never gets through
-    world.run_until(lambda: world.sent_by(a, RESPONSE), 1.0, "a's response")
+    world.run_until(lambda: world.sent_by(a, RESPONSE), 1.0, "the response of a")
     a.send(a_to_b(1))
     world.run(1.0)
     assert a.status("b").staged == 0  # a's own handshake carries it
@@ -71,7 +72,7 @@ def test_an_unanswered_handshake_is_retried_with_jitter_and_given_up_after_90_se
         a.send(a_to_b(number))
     world.run(200)
     times = [s.at - started for s in world.sent_by(a)]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert 17 <= len(times) <= 18
     assert all(5.0 <= gap <= 5.333 for gap in gaps)
     assert len({round(gap, 3) for gap in gaps}) > 10
@@ -95,7 +96,7 @@ def test_after_giving_up_the_next_packet_starts_anew(world):
 
 
 def test_a_peer_with_a_keepalive_is_tried_for_ever(world):
-    a, b = make_pair(world, keepalive=2.0)
+    a, _ = make_pair(world, keepalive=2.0)
     world.wire.loss = 1.0
     world.run(1000)
     gave_up = a.events_of(HandshakeGaveUp)
@@ -165,9 +166,7 @@ def test_a_persistent_keepalive_follows_the_last_sign_of_life(world):
     world.run(100)
     sent = [s.at - since for s in keepalives(fresh(world.sent_by(a), since))]
     assert sent[0] == pytest.approx(19.010)  # b's packet is answered before the interval is over
-    assert [later - earlier for earlier, later in zip(sent, sent[1:], strict=False)] == pytest.approx(
-        [20.0] * 4
-    )
+    assert [later - earlier for earlier, later in itertools.pairwise(sent)] == pytest.approx([20.0] * 4)
 
 
 def test_an_idle_pair_falls_silent(world):
@@ -262,22 +261,21 @@ def test_a_session_is_refused_from_180_seconds_on_in_both_directions(world):
     a, b = make_pair(world)
     connect(world, a, b)
     a_session, b_session = a.session("b"), b.session("a")
-    world.keep_log = True
-    held = []
-    world.wire.lose = lambda sent: held.append(sent) is None
     a_session.created = b_session.created = born = world.now
-    world.run_until_time(born + 100)
+    world.wire.loss = 1.0
+    world.run_until_time(born + 170)
     a.send(a_to_b(1))
     a.send(a_to_b(2))
+    first, second = (s.data for s in world.sent_by(a, DATA)[-2:])
     world.run_until_time(born + 179.9)
-    b.receive(held[0].data, A)
+    b.receive(first, A)
     assert b.delivered == [a_to_b(1)]
     world.run_until_time(born + 180.0)
-    assert b.receive(held[1].data, A) == Drop.SESSION_EXPIRED
-    before = len([s for s in held if s.kind == DATA])
+    assert b.receive(second, A) == Drop.SESSION_EXPIRED
+    since = world.now
     assert a.send(a_to_b(3)) is None
     assert a.status("b").staged == 1
-    assert len([s for s in held if s.kind == DATA]) == before
+    assert fresh(world.sent_by(a, DATA), since) == []
 
 
 def test_all_keys_are_gone_540_seconds_after_the_last_handshake(world):
@@ -346,8 +344,7 @@ def test_both_sides_say_hello_and_stop_when_it_is_acknowledged(world):
     assert b.status("a").is_ltk
     assert len(a.events_of(HelloReceived)) == len(b.events_of(HelloReceived)) == 1
     frames = [s for s in world.sent if s.kind == DATA and len(s.data) == 48]
-    packets = 1 + 4  # the packet itself has that size as well; a HELLO and an acknowledgement each way
-    assert len(frames) - packets == 0 or len(a_to_b()) > 16
+    assert len(frames) == 4  # a HELLO and an acknowledgement each way
 
 
 def test_a_lost_hello_is_said_again(world):
@@ -402,8 +399,3 @@ def test_a_stock_peer_hears_five_hellos_and_then_silence(world):
     assert fresh(world.sent, since) == []
     assert len(world.sent_by(a, INITIATION)) == 1
     assert world.sent_by(b, INITIATION) == []
-
-
-def test_clients_of_a_simulated_world_are_at_their_places(world: World):
-    a, b = make_pair(world)
-    assert (a.endpoint, b.endpoint) == (A, B)

@@ -285,7 +285,7 @@ def topologies(draw: st.DrawFn) -> dict[str, Any]:
     """Topology files that use what there is; now and then they are impossible."""
     names = draw(
         st.lists(
-            st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,5}", fullmatch=True),
+            st.from_regex(r"[nN0-9][a-zA-Z0-9]{0,5}", fullmatch=True),
             min_size=1,
             max_size=5,
             unique=True,

@@ -1,0 +1,173 @@
+"""Each proof is run against a program that breaks its promise, and has to fail.
+
+That the same proofs pass on the program as it is, is shown where they belong: in tests/unit and
+tests/integration, which the mutants' run does not repeat.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from ltk.testing import mutants
+
+REPOSITORY = Path(__file__).parents[2]
+PROOF_LIMIT = 60  # seconds; a proof that takes longer is ended with a report and cleans up after itself
+RUN_LIMIT = 120.0  # seconds for that and for the cleaning up
+
+TUN = "tests/integration/test_tun_reader.py"
+NODE = "tests/unit/node"
+PROTOCOL = "tests/unit/protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """`test` (a node id) fails on `mutant`, in an assertion whose message matches `because`."""
+
+    mutant: str
+    test: str
+    because: str
+
+
+PROOFS = (
+    Proof(
+        "tun-exit-on-would-block",
+        f"{TUN}::test_after_idling_not_one_packet_is_lost",
+        "20 packets transmitted, 0 received",
+    ),
+    Proof(
+        "tun-busy-loop",
+        f"{TUN}::test_idle_daemons_cost_next_to_nothing",
+        "shares of a core while idle",
+    ),
+    Proof(
+        "tun-sleep-in-read",
+        f"{TUN}::test_the_tunnel_adds_less_than_a_millisecond_to_the_median_round_trip",
+        "milliseconds added to the median",
+    ),
+    Proof(
+        "tun-blocking-read",
+        f"{TUN}::test_an_idle_daemon_ends_within_a_second_of_sigterm_and_destroy_leaves_nothing",
+        "did not end within 1 s of SIGTERM",
+    ),
+    Proof(
+        "tun-exit-on-interrupt",
+        f"{TUN}::test_daemons_that_were_stopped_go_on_where_they_were",
+        "a new handshake was begun|packets transmitted",
+    ),
+    Proof(
+        "tun-exit-on-link-down",
+        f"{TUN}::test_a_device_that_was_down_carries_packets_again_in_the_same_sessions",
+        "a new handshake was begun|packets transmitted",
+    ),
+    Proof(
+        "tun-exit-on-deletion",
+        f"{TUN}::test_a_deleted_device_is_made_again_under_the_same_daemon_and_sessions",
+        "a new handshake was begun|packets transmitted",
+    ),
+    Proof(
+        "session-no-replay-window",
+        f"{PROTOCOL}/test_engine.py::test_a_recorded_datagram_from_elsewhere_moves_nobody",
+        "REPLAYED",
+    ),
+    Proof(
+        "session-nonce-reused",
+        f"{PROTOCOL}/test_session.py::test_no_nonce_is_used_twice_when_making_a_payload_fails",
+        "sent",
+    ),
+    Proof(
+        "session-never-expires",
+        f"{PROTOCOL}/test_peer.py::test_a_session_is_refused_from_180_seconds_on_in_both_directions",
+        "SESSION_EXPIRED",
+    ),
+    Proof(
+        "routing-source-not-checked",
+        f"{PROTOCOL}/test_engine.py::test_a_client_cannot_speak_for_another_through_the_hub",
+        "delivered",
+    ),
+    Proof(
+        "endpoint-from-anybody",
+        f"{PROTOCOL}/test_engine.py::test_a_recorded_datagram_from_elsewhere_moves_nobody",
+        "endpoint",
+    ),
+    Proof(
+        "cookie-mac1-unchecked",
+        f"{PROTOCOL}/test_cookie.py::test_mac1_holds_for_whoever_knows_the_public_key",
+        "mac1_is_valid",
+    ),
+    Proof(
+        "cookie-mac2-unchecked",
+        f"{PROTOCOL}/test_engine.py::test_under_load_every_answer_is_smaller_than_what_it_answers",
+        "700 <",
+    ),
+    Proof(
+        "noise-preshared-key-ignored",
+        f"{PROTOCOL}/test_peer.py::test_different_preshared_keys_never_meet",
+        "",
+    ),
+    Proof(
+        "control-socket-for-everybody",
+        f"{NODE}/test_control_socket.py::test_the_socket_is_private_whatever_the_umask",
+        "S_IMODE",
+    ),
+    Proof(
+        "peer-keys-never-erased",
+        f"{PROTOCOL}/test_peer.py::test_all_keys_are_gone_540_seconds_after_the_last_handshake",
+        "",
+    ),
+    Proof(
+        "peer-stage-unbounded",
+        f"{PROTOCOL}/test_peer.py::test_at_most_128_packets_wait_and_the_oldest_make_room",
+        "",
+    ),
+    Proof(
+        "rekey-forgets-the-old-session",
+        f"{PROTOCOL}/test_rekey.py::test_three_rekeys_under_load_lose_no_packet",
+        "",
+    ),
+)
+
+
+def test_every_mutant_has_a_proof() -> None:
+    assert {proof.mutant for proof in PROOFS} == set(mutants.names())
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.mutant)
+def test_the_proof_fails_on_the_mutant(proof: Proof, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    done = run(proof, report)
+    printed = f"{proof.test} on {proof.mutant}, status {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, f"not caught by {printed}"
+    (suite,) = ElementTree.parse(report).getroot().iter("testsuite")
+    counted = {what: int(suite.attrib[what]) for what in ("tests", "failures", "errors", "skipped")}
+    assert counted == {"tests": 1, "failures": 1, "errors": 0, "skipped": 0}, printed
+    (failure,) = suite.iter("failure")
+    message = failure.attrib["message"]
+    assert message.startswith(("AssertionError", "assert ")), f"ended by more than an assertion: {printed}"
+    assert re.search(proof.because, message), f"failed for another reason than /{proof.because}/: {printed}"
+
+
+def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
+    """Run the proof in a pytest of its own, on the mutant."""
+    environment = os.environ | {"LTK_MUTANT": proof.mutant}
+    environment.pop("PYTEST_ADDOPTS", None)
+    options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
+    if proof.test.startswith("tests/unit"):
+        environment["PYTHONPATH"] = str(Path(__file__).parent)
+        options += ["-p", "break_the_product"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, proof.test],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=RUN_LIMIT,
+        check=False,
+    )
