@@ -100,6 +100,9 @@ def run(arguments: list[str]) -> int:
 
 def complain(error: LtkError) -> None:
     """Print `error` and what to do about it on standard error."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    from_a_file = error.exit_status == InvalidInputError.exit_status and "\n" in str(error)
+    # problems of a file come as file:line:column, each on lines of its own, for editors to jump to
+    word = "" if from_a_file else f"{click.style('error:', fg='red', bold=True)} "
+    click.echo(f"{word}{error}", err=True)
     if error.hint:
         click.echo(f"  {error.hint}", err=True)

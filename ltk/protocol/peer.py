@@ -70,9 +70,7 @@ class Peer:
 
     __slots__ = (
         "_asked",
-        "_asked_late",
         "_attempts_from",
-        "_hello_acknowledged",
         "_hello_tries",
         "_last_handshake",
         "_last_initiation_received",
@@ -116,11 +114,9 @@ class Peer:
         self.keyring = Keyring(own_wins=identity.public < self.config.public_key)
         self.hello: Hello | None = None
         self._asked: _Asked | None = None
-        self._asked_late = False
         self._attempts_from = 0.0
         self._last_initiation_sent = float("-inf")
         self._last_handshake: float | None = None
-        self._hello_acknowledged = False
         self._hello_tries = 0
 
     # Configuration.
@@ -227,7 +223,6 @@ class Peer:
     def _use_new_session(self, now: float) -> None:
         """The current session is a new one: say HELLO, which also confirms it, then what has waited."""
         self._hello_tries = 0
-        self._hello_acknowledged = False
         self._say_hello(now)
         self._flush_staged(now)
 
@@ -256,13 +251,8 @@ class Peer:
         if is_packet and not self._timers.is_armed(Timer.OWE_KEEPALIVE):
             self._timers.arm(Timer.OWE_KEEPALIVE, now + KEEPALIVE_TIMEOUT)
         current = self.keyring.current
-        if (
-            current is not None
-            and current.initiator
-            and not self._asked_late
-            and now - current.created >= REKEY_ON_RECEIVE_AFTER
-        ):
-            self._asked_late = True
+        if current is not None and current.initiator and now - current.created >= REKEY_ON_RECEIVE_AFTER:
+            # Once: the attempt, if nothing comes of it, lasts longer than the session.
             self.want_handshake(now)
 
     def _heard_from(self, source: Endpoint, size: int, now: float) -> None:
@@ -370,7 +360,6 @@ class Peer:
 
     def _handshake_done(self, now: float, *, initiator: bool) -> None:
         self._forget_asked()
-        self._asked_late = False
         self._last_handshake = now
         self._timers.disarm(Timer.RETRY_HANDSHAKE)
         self._local.outbox.events.append(HandshakeCompleted(self.config.name, initiator))
@@ -405,7 +394,6 @@ class Peer:
         """Stop repeating the HELLO of this session."""
         self._learn(hello)
         if session is self.keyring.current:
-            self._hello_acknowledged = True
             self._timers.disarm(Timer.REPEAT_HELLO)
 
     def _learn(self, hello: Hello) -> None:

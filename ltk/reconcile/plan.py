@@ -200,7 +200,7 @@ def _devices(resource: Resource) -> list[tuple[str, str]]:
 
 
 def _has_moved(have: Resource, want: Resource) -> bool:
-    """Whether it cannot be changed in place: a route's old device may be gone by then, and the route with it."""
+    """Whether it cannot be changed in place: a route goes with its old device, before its turn comes."""
     return isinstance(have, Route) and isinstance(want, Route) and have.device != want.device
 
 

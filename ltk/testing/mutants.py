@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import select
 import signal
 import time
 from collections import Counter
@@ -101,7 +102,7 @@ def _sleep_in_read() -> None:
     read = Tun.read
 
     def read_late(tun: Tun, into: memoryview) -> int | None:
-        time.sleep(READ_DELAY)
+        select.select((), (), (), READ_DELAY)
         return read(tun, into)
 
     _replace(Tun, "read", read_late)

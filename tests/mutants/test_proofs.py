@@ -7,10 +7,9 @@ tests/integration, which the mutants' run does not repeat.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,7 +28,7 @@ PROTOCOL = "tests/unit/protocol"
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """`test` (a node id) fails on `mutant`, in an assertion whose message matches `because`."""
+    """`test` (a node id) fails on `mutant`, in an assertion that holds the words `because`."""
 
     mutant: str
     test: str
@@ -40,7 +39,7 @@ PROOFS = (
     Proof(
         "tun-exit-on-would-block",
         f"{TUN}::test_after_idling_not_one_packet_is_lost",
-        "20 packets transmitted, 0 received",
+        "20 packets transmitted, ",
     ),
     Proof(
         "tun-busy-loop",
@@ -60,27 +59,27 @@ PROOFS = (
     Proof(
         "tun-exit-on-interrupt",
         f"{TUN}::test_daemons_that_were_stopped_go_on_where_they_were",
-        "a new handshake was begun|packets transmitted",
+        "a new handshake was begun",
     ),
     Proof(
         "tun-exit-on-link-down",
         f"{TUN}::test_a_device_that_was_down_carries_packets_again_in_the_same_sessions",
-        "a new handshake was begun|packets transmitted",
+        "a new handshake was begun",
     ),
     Proof(
         "tun-exit-on-deletion",
         f"{TUN}::test_a_deleted_device_is_made_again_under_the_same_daemon_and_sessions",
-        "a new handshake was begun|packets transmitted",
+        "a daemon ended with its device",
     ),
     Proof(
         "session-no-replay-window",
         f"{PROTOCOL}/test_engine.py::test_a_recorded_datagram_from_elsewhere_moves_nobody",
-        "REPLAYED",
+        "in {Drop.REPLAYED, Drop.STALE_TIMESTAMP}",
     ),
     Proof(
         "session-nonce-reused",
         f"{PROTOCOL}/test_session.py::test_no_nonce_is_used_twice_when_making_a_payload_fails",
-        "sent",
+        "assert left.sent == 1",
     ),
     Proof(
         "session-never-expires",
@@ -90,47 +89,47 @@ PROOFS = (
     Proof(
         "routing-source-not-checked",
         f"{PROTOCOL}/test_engine.py::test_a_client_cannot_speak_for_another_through_the_hub",
-        "delivered",
+        "assert (hub.delivered, b.delivered) == ([], [])",
     ),
     Proof(
         "endpoint-from-anybody",
         f"{PROTOCOL}/test_engine.py::test_a_recorded_datagram_from_elsewhere_moves_nobody",
-        "endpoint",
+        'assert b.status("a").endpoint == A',
     ),
     Proof(
         "cookie-mac1-unchecked",
         f"{PROTOCOL}/test_cookie.py::test_mac1_holds_for_whoever_knows_the_public_key",
-        "mac1_is_valid",
+        "assert not checker.mac1_is_valid",
     ),
     Proof(
         "cookie-mac2-unchecked",
         f"{PROTOCOL}/test_engine.py::test_under_load_every_answer_is_smaller_than_what_it_answers",
-        "700 <",
+        "assert 700 < len(answers)",
     ),
     Proof(
         "noise-preshared-key-ignored",
         f"{PROTOCOL}/test_peer.py::test_different_preshared_keys_never_meet",
-        "",
+        "assert b.delivered == []",
     ),
     Proof(
         "control-socket-for-everybody",
         f"{NODE}/test_control_socket.py::test_the_socket_is_private_whatever_the_umask",
-        "S_IMODE",
+        "== 0o600",
     ),
     Proof(
         "peer-keys-never-erased",
         f"{PROTOCOL}/test_peer.py::test_all_keys_are_gone_540_seconds_after_the_last_handshake",
-        "",
+        "assert [ref for ref in alive if ref() is not None] == []",
     ),
     Proof(
         "peer-stage-unbounded",
         f"{PROTOCOL}/test_peer.py::test_at_most_128_packets_wait_and_the_oldest_make_room",
-        "",
+        'assert a.status("b").staged == 128',
     ),
     Proof(
         "rekey-forgets-the-old-session",
-        f"{PROTOCOL}/test_rekey.py::test_three_rekeys_under_load_lose_no_packet",
-        "",
+        f"{PROTOCOL}/test_rekey.py::test_a_rekey_under_load_on_a_reordering_and_duplicating_wire_loses_no_packet",
+        "assert len(node.delivered) == count",
     ),
 )
 
@@ -149,9 +148,21 @@ def test_the_proof_fails_on_the_mutant(proof: Proof, tmp_path: Path) -> None:
     counted = {what: int(suite.attrib[what]) for what in ("tests", "failures", "errors", "skipped")}
     assert counted == {"tests": 1, "failures": 1, "errors": 0, "skipped": 0}, printed
     (failure,) = suite.iter("failure")
-    message = failure.attrib["message"]
-    assert message.startswith(("AssertionError", "assert ")), f"ended by more than an assertion: {printed}"
-    assert re.search(proof.because, message), f"failed for another reason than /{proof.because}/: {printed}"
+    assert failure.attrib["message"].startswith(("AssertionError", "assert ")), f"not an assertion: {printed}"
+    assert proof.because in failed_assertion(failure), f"caught for another reason: {printed}"
+
+
+def test_a_mutant_of_something_else_fails_no_proof(tmp_path: Path) -> None:
+    """What makes the proofs fail is the mutant, and not the way in which they are run here."""
+    proof = next(proof for proof in PROOFS if proof.mutant == "session-no-replay-window")
+    done = run(replace(proof, mutant="noise-preshared-key-ignored"), tmp_path / "report.xml")
+    assert done.returncode == pytest.ExitCode.OK, f"{done.stdout}\n{done.stderr}"
+
+
+def failed_assertion(failure: ElementTree.Element) -> str:
+    """The source line that failed and what pytest says about it, out of a report's traceback."""
+    traceback = (failure.text or "").splitlines()
+    return "\n".join(line for line in traceback if line.startswith((">", "E")))
 
 
 def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:

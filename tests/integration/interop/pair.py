@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import wait_for
 from keys import make_key, make_psk
-from place import tell
+from place import Place, tell
 from stock import MTU, Stock, wireguard_go
 from underlay import Host, Underlay
 from wiretap import Kind, Tap, tapped
@@ -46,6 +46,34 @@ class Pair:
     stock_at: str
     stock_key: str
     tap: Tap
+    asks: Asks
+
+    @property
+    def asking(self) -> Place:
+        """Who knows where the other is, and so sends the first message."""
+        return self.ltk if self.asks is Asks.LTK else self.stock.place
+
+    @property
+    def target(self) -> str:
+        """The other's tunnel address."""
+        return STOCK_ADDRESSES[0] if self.asks is Asks.LTK else LTK_ADDRESSES[0]
+
+    @property
+    def asking_at(self) -> str:
+        """The asking side's underlay address."""
+        return self.ltk_at if self.asks is Asks.LTK else self.stock_at
+
+    @property
+    def answering_at(self) -> str:
+        """The other's underlay address."""
+        return self.stock_at if self.asks is Asks.LTK else self.ltk_at
+
+    def open_session(self) -> None:
+        """One echo, for which the side that asks gets a session."""
+        pings = self.asking.ping(self.target, count=1)
+        assert pings.received == 1, pings.output
+        expected = [(Kind.INITIATION, self.asking_at), (Kind.RESPONSE, self.answering_at)]
+        wait_for(lambda: self.handshakes() == expected, "one handshake on the cable, and no more than one")
 
     def handshakes(self) -> list[tuple[Kind, str]]:
         """The handshake messages that have passed, each with its sender's address."""
@@ -104,7 +132,15 @@ def paired(
             stock_at=stock_host.addresses[version],
             stock_key=stock_key.public,
             tap=tap,
+            asks=asks,
         )
+
+
+@contextmanager
+def all_paired(net: Underlay, folder: Path) -> Iterator[list[Pair]]:
+    """A pair for each side that may ask, side by side."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(paired(net, folder, asks, name=asks.name.lower())) for asks in Asks]
 
 
 def _config(folder: Path, *, public_key: str, psk_file: Path | None, endpoint: str | None) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def wireguard_go(place: Place, folder: Path) -> Iterator[Stock]:
     socket = SOCKETS / f"{device}.sock"
     log = folder / f"{device}.log"
     # The program warns that a kernel may have WireGuard itself; what is wanted here is this one.
-    environment = os.environ | {"LOG_LEVEL": "verbose", "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}
+    environment = os.environ | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}
     try:
         with (
             log.open("w") as output,

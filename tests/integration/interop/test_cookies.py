@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import flood
 import pytest
-from harness import wait_for
-from pair import LTK_ADDRESSES, LTK_PORT, STOCK_ADDRESSES, STOCK_PORT, Asks, Pair, paired
+from pair import LTK_PORT, STOCK_PORT, Asks, Pair, paired
 from underlay import Underlay
-from wiretap import Kind, Message, tapped
+from wiretap import Kind, Message
 
 FLOOD_TIME = 15.0  # seconds; the asking side tries again with its cookie after 5
-SCRIPT = str(Path(__file__).with_name("flood.py"))
 
 # Messages, and seconds between them. ltk is under load above 200 handshakes a second; wireguard-go
 # when 128 of them wait for its workers, which takes bursts that come faster than it works.
@@ -22,24 +21,16 @@ FLOODS = {Asks.STOCK: (320, 0.1), Asks.LTK: (1536, 0.2)}
 
 
 @contextmanager
-def flooded(net: Underlay, pair: Pair, asks: Asks, folder: Path) -> Iterator[None]:
+def flooded(net: Underlay, pair: Pair) -> Iterator[None]:
     """A third host floods the side that answers, which is under load when the body starts."""
-    burst, pause = FLOODS[asks]
+    burst, pause = FLOODS[pair.asks]
     flooder = net.host("flooder")
-    address, port, key = pair.ltk_at, LTK_PORT, pair.ltk_key
-    if asks is Asks.LTK:
-        address, port, key = pair.stock_at, STOCK_PORT, pair.stock_key
-    words = (address, str(port), key, str(burst), str(pause), str(FLOOD_TIME))
-    with (
-        tapped(net.switch, flooder.name, folder / "flood.pcap", f"udp and src host {address}") as tap,
-        flooder.running(sys.executable, SCRIPT, *words) as flood,
-    ):
-
-        def is_under_load() -> list[Message]:
-            assert flood.poll() is None, "the flood is over"
-            return [each for each in tap() if each.kind is Kind.COOKIE_REPLY]
-
-        wait_for(is_under_load, "the flooded side to demand cookies")
+    port, key = (STOCK_PORT, pair.stock_key) if pair.asks is Asks.LTK else (LTK_PORT, pair.ltk_key)
+    words = (pair.answering_at, str(port), key, str(burst), str(pause), str(FLOOD_TIME))
+    with flooder.running(sys.executable, flood.__file__, *words) as process:
+        assert process.stdout
+        # ends with the flood at the latest
+        assert process.stdout.readline().strip() == flood.DEMANDED, "the flooded side demands no cookie"
         yield
 
 
@@ -56,21 +47,16 @@ def test_under_load_a_cookie_is_demanded_and_the_handshake_completes(
     asks: Asks, net: Underlay, tmp_path: Path
 ) -> None:
     with paired(net, tmp_path, asks) as pair:
-        asking, answering = pair.ltk_at, pair.stock_at
-        source, target = pair.ltk, STOCK_ADDRESSES[0]
-        if asks is Asks.STOCK:
-            asking, answering = answering, asking
-            source, target = pair.stock.place, LTK_ADDRESSES[0]
-        with flooded(net, pair, asks, tmp_path):
-            pings = source.ping(target, "-w", "12", count=100, interval=0.2)
+        with flooded(net, pair):
+            pings = pair.asking.ping(pair.target, "-w", "12", count=5, interval=0.2)
             assert pings.received, f"no session came about:\n{pings.output}"
         messages = pair.tap()
     order = [
-        first(messages, Kind.INITIATION, asking),
-        first(messages, Kind.COOKIE_REPLY, answering),
-        first(messages, Kind.INITIATION, asking, with_mac2=True),
-        first(messages, Kind.RESPONSE, answering),
-        first(messages, Kind.DATA, asking),
-        first(messages, Kind.DATA, answering),
+        first(messages, Kind.INITIATION, pair.asking_at),
+        first(messages, Kind.COOKIE_REPLY, pair.answering_at),
+        first(messages, Kind.INITIATION, pair.asking_at, with_mac2=True),
+        first(messages, Kind.RESPONSE, pair.answering_at),
+        first(messages, Kind.DATA, pair.asking_at),
+        first(messages, Kind.DATA, pair.answering_at),
     ]
     assert order == sorted(order), messages[: max(order) + 1]

@@ -157,3 +157,5 @@ def _move(network: Network, old: str, new: str) -> None:
         place.ip(f"route add {new}/{length} {gateway} dev {route['dev']}")
     network.phone.place.ip(f"address add {new}/{length} dev eth0 nodad")
     network.phone.place.ip(f"address delete {old}/{length} dev eth0")
+    # wireguard-go goes on sending from the address that has gone until its sockets are opened anew
+    network.phone.wg("set", "listen-port", network.phone.wg("show", "listen-port").strip())

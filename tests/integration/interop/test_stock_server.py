@@ -31,7 +31,7 @@ def test_an_ltk_client_reaches_and_is_reached_through_a_stock_server(
             pings = pair.ltk.ping(address, "-M", "do", "-s", str(MTU - header))
             assert pings.received == 5, pings.output
         assert pair.stock.has_shaken_hands
-        assert pair.handshakes() == [(Kind.INITIATION, pair.ltk_at), (Kind.RESPONSE, pair.stock_at)]
+        assert [kind for kind, _ in pair.handshakes()] == [Kind.INITIATION, Kind.RESPONSE]
 
 
 @pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
@@ -50,9 +50,7 @@ def test_a_bulk_transfer_with_a_stock_server_arrives_whole_in_both_directions(
 def test_with_different_preshared_keys_there_is_no_session(asks: Asks, net: Underlay, tmp_path: Path) -> None:
     """The proofs above could not fail if the key were left out on either side."""
     with paired(net, tmp_path, asks, same_psk=False) as pair:
-        place = pair.ltk if asks is Asks.LTK else pair.stock.place
-        address = STOCK_ADDRESSES[0] if asks is Asks.LTK else LTK_ADDRESSES[0]
-        with place.pinging(address, "-W", "1", count=3, interval=0.2) as pings:
+        with pair.asking.pinging(pair.target, "-W", "1", count=3, interval=0.2) as pings:
             wait_for(
                 lambda: Kind.RESPONSE in {each.kind for each in pair.tap()},
                 "an answer, which the asking side then finds not authentic",
