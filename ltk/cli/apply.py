@@ -28,7 +28,7 @@ def command(topology: str, only: str | None, output: str) -> None:
 
     begin = time.monotonic()
     wanted = load(topology)
-    places = tuple(only.split(",")) if only else ()
+    places = tuple(word.strip() for word in only.split(",")) if only else ()
     names = [node.name for node in wanted.nodes]
     for place in places:
         if place not in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("node", epilog="Example:  ltk node /run/ltk/quickstart/alice.json")
 @click.argument("config", type=click.Path(path_type=Path))
 def command(config: Path) -> None:
     """Run the daemon of one node from its CONFIG until SIGTERM.

@@ -92,6 +92,7 @@ def tables(report: dict[str, Any]) -> RenderableType:
     """The report for a person."""
     from rich import box
     from rich.console import Group
+    from rich.markup import escape
     from rich.table import Table
 
     colour = "green" if report["state"] == "up" else "yellow"
@@ -115,7 +116,7 @@ def tables(report: dict[str, Any]) -> RenderableType:
         for peer in node["peers"] or [None]:
             table.add_row(*first, *(_peer(peer) if peer else []))
             first = [""] * len(first)
-    drift = [f"[yellow]differs:[/yellow] {line}" for line in report["drift"]]
+    drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
     return Group(table, *drift)
 
 
@@ -125,15 +126,17 @@ def _state(state: str) -> str:
 
 
 def _peer(peer: dict[str, Any]) -> list[str]:
+    from rich.markup import escape
+
     colour = "dim" if peer["path"] == "none" else "green"
     why = peer["reason"].partition(": ")[2] or peer["reason"]
     return [
         peer["name"],
         f"[{colour}]{peer['path']}[/{colour}]",
-        peer["endpoint"] or "",
+        escape(peer["endpoint"] or ""),
         _bytes(peer["tx_bytes"]),
         _bytes(peer["rx_bytes"]),
-        why,
+        escape(why),
     ]
 
 

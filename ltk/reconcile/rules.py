@@ -15,6 +15,7 @@ from typing import Any
 from ltk.reconcile.resources import Ruleset
 
 FAMILY, TABLE = "inet", "ltk"
+POLICY = "accept"  # of every chain; what is to be dropped, a rule drops
 UNMARKED = "a rule without a mark"
 
 
@@ -35,9 +36,9 @@ def ruleset(scope: str, chains: tuple[Chain, ...], counters: tuple[str, ...]) ->
     lines = [f"table {FAMILY} {TABLE} {{}}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
     lines += [f"  counter {name} {{}}" for name in counters]
     for chain in sorted(chains, key=lambda each: each.name):
-        fingerprint.append(_head(chain.name, chain.type, chain.hook, chain.priority))
+        fingerprint.append(_head(chain.name, chain.type, chain.hook, chain.priority, POLICY))
         lines.append(f"  chain {chain.name} {{")
-        lines.append(f"    type {chain.type} hook {chain.hook} priority {chain.priority}; policy accept;")
+        lines.append(f"    type {chain.type} hook {chain.hook} priority {chain.priority}; policy {POLICY};")
         for rule in chain.rules:
             mark = blake2s(rule.encode(), digest_size=6).hexdigest()
             fingerprint.append(mark)
@@ -54,7 +55,7 @@ def fingerprint(objects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     chains = [each["chain"] for each in objects if "chain" in each]
     rules = [each["rule"] for each in objects if "rule" in each]
     for chain in sorted(chains, key=lambda each: str(each["name"])):
-        found.append(_head(chain["name"], chain.get("type"), chain.get("hook"), chain.get("prio")))
+        found.append(_head(*(chain.get(each) for each in ("name", "type", "hook", "prio", "policy"))))
         found += [rule.get("comment", UNMARKED) for rule in rules if rule["chain"] == chain["name"]]
     return tuple(found)
 
@@ -64,5 +65,5 @@ def removal() -> str:
     return f"table {FAMILY} {TABLE} {{}}\ndelete table {FAMILY} {TABLE}\n"
 
 
-def _head(name: str, kind: str | None, hook: str | None, priority: int | None) -> str:
-    return f"chain {name} {kind} {hook} {priority}"
+def _head(*parts: str | int | None) -> str:
+    return " ".join(["chain", *map(str, parts)])

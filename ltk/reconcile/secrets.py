@@ -94,9 +94,8 @@ def _resolve(source: SecretSource, what: str) -> bytes:
         return decode_key(text.strip())
     except ValueError as error:
         hint = "`wg genpsk` or `ltk keygen` makes one."
-        raise InvalidInputError(
-            doing, f"what {source.kind} {source.value} gives {error}", hint=hint
-        ) from None
+        where = f"${source.value} holds" if source.kind == "env" else f"`{source.value}` prints"
+        raise InvalidInputError(doing, f"what {where} {error}", hint=hint) from None
 
 
 def _output_of(command: str, doing: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from underlay import Underlay, underlay
 
-PROGRAMS = {"wireguard-go": "wireguard-go", "wg": "wireguard-tools", "tcpdump": "tcpdump"}
+PROGRAMS = {"wireguard-go": "wireguard-go", "wg": "wireguard-tools", "tcpdump": "tcpdump", "iperf3": "iperf3"}
 
 
 @pytest.fixture(scope="session", autouse=True)

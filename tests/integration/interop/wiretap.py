@@ -16,6 +16,10 @@ from typing import NamedTuple
 
 from place import Place, stop
 
+SNAPSHOT = (
+    256  # bytes kept of each packet: every handshake message is whole; short, so that many wait at once
+)
+BUFFER = 16384  # KiB for packets that tcpdump has not read yet
 _FILE_HEADER = 24  # bytes; pcap(5): the file's header, then one before each packet
 _PACKET_HEADER = struct.Struct("<IIII")
 _ETHERNET = 14  # bytes
@@ -53,8 +57,9 @@ Tap = Callable[[], list[Message]]
 @contextmanager
 def tapped(place: Place, device: str, file: Path, expression: str = "udp") -> Iterator[Tap]:
     """Capture on an Ethernet device; the value gives, each time, the messages so far in their order."""
-    words = ("tcpdump", "--immediate-mode", "-U", "-n", "-B", "16384", "-i", device, "-w", str(file))
-    with place.running(*words, *expression.split()) as process:
+    options = ("--immediate-mode", "-U", "-n", "-s", str(SNAPSHOT), "-B", str(BUFFER))
+    words = ("tcpdump", *options, "-i", device, "-w", str(file), *expression.split())
+    with place.running(*words) as process:
         assert process.stdout
         said = ""
         for line in process.stdout:
@@ -90,6 +95,7 @@ def _message(time: float, packet: bytes) -> Message:
     length = int.from_bytes(packet[udp + 4 : udp + 6], "big")
     payload = packet[udp + _UDP : udp + length]
     kind = Kind(int.from_bytes(payload[:4], "little"))
-    assert len(payload) == SIZES.get(kind, len(payload)), f"{kind.name} of {len(payload)} bytes"
+    size = length - _UDP
+    assert size == SIZES.get(kind, size), f"{kind.name} of {size} bytes"
     has_mac2 = kind is Kind.INITIATION and any(payload[_MAC2])
-    return Message(time, str(ip_address(source)), port, str(ip_address(target)), kind, len(payload), has_mac2)
+    return Message(time, str(ip_address(source)), port, str(ip_address(target)), kind, size, has_mac2)
