@@ -14,6 +14,7 @@ from ltk.errors import LtkError, MissingError
 from ltk.kernel import messages, netns, nft, tuntap
 from ltk.kernel.netlink import Netlink
 
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits; linux/capability.h
 KERNEL_NEEDED = (5, 18)  # the first that keeps an origin with each address
 
 
@@ -33,11 +34,20 @@ def require() -> None:
 
     What only a trial can tell is for `findings`.
     """
+    doing = "looking at what this machine has"
     if os.geteuid() != 0:
         problem = f"user {os.geteuid()} may not make namespaces and devices"
-        raise MissingError("looking at what this machine has", problem, hint="Run it as root.")
+        raise MissingError(doing, problem, hint="Run it as root.")
+    if withheld := [name for name, bit in CAPABILITIES.items() if not _effective_capabilities() >> bit & 1]:
+        hint = "In a container, give it these capabilities, or run it privileged."
+        raise MissingError(doing, f"root has no {' and no '.join(withheld)} here", hint=hint)
     nft.program()
     tuntap.require()
+
+
+def _effective_capabilities() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
 
 
 def findings() -> list[Finding]:

@@ -227,9 +227,19 @@ def _daemons(topology: str, operations: Sequence[Operation]) -> None:
             request = {"do": "configure", "config": daemon.config}
             ask(paths.control_socket(topology, daemon.node), request, CONFIGURE_DEADLINE)
         else:
-            _stop(topology, daemon.node)
-            log = paths.node_log(topology, daemon.node)
-            supervisor.start_node(topology, daemon.node, namespace=daemon.scope, config=config, log=log)
+            _start(topology, daemon, config)
+
+
+def _start(topology: str, daemon: Daemon, config: Path) -> None:
+    """Start a daemon that does not answer. One that runs all the same hangs, or is elsewhere, and must end.
+
+    One that is about to be started again anyway is not stopped: that would call off the repair that
+    may have asked for this.
+    """
+    if any(each.name == daemon.node and each.state == "running" for each in supervisor.nodes(topology)):
+        supervisor.stop_node(topology, daemon.node)
+    log = paths.node_log(topology, daemon.node)
+    supervisor.start_node(topology, daemon.node, namespace=daemon.scope, config=config, log=log)
 
 
 def _is_client(operation: Operation) -> bool:

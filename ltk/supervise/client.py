@@ -70,7 +70,8 @@ def start_node(topology: str, node: str, *, namespace: str, config: Path, log: P
     """Have the daemon of `node` run in `namespace` from the file `config`; returns its process id.
 
     When this returns the daemon is ready, and kept up from then on. When it raises LtkError (with the end
-    of the daemon's log) nothing of it is left. A daemon that runs from the same file already is left alone.
+    of the daemon's log), nothing is left of a daemon that was never ready before; one that was is tried
+    again. A daemon that runs from the same file already is left alone.
     """
     answer = ask(
         paths.supervisor_socket(topology),

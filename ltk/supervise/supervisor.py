@@ -2,8 +2,8 @@
 
 States of a node, and what moves it on:
 
-    starting  forked, not ready    READY=1 -> running; ended -> forgotten where a request waits for it,
-                                   else waiting; START_LIMIT -> killed
+    starting  forked, not ready    READY=1 -> running; ended -> waiting, but forgotten where this was its
+                                   first start and failed; START_LIMIT -> killed
     running   ready                ended, whyever -> waiting
     waiting   to be started again  the back-off is over, or a start request -> starting
     stopping  asked to end         ended -> forgotten; STOP_LIMIT -> killed
@@ -48,7 +48,10 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class Node:
-    """A node that is kept up. `deadline` is the next thing that is owed to it."""
+    """A node that is kept up. `deadline` is the next thing that is owed to it.
+
+    `proven` says that it has been ready once: from then on a start that fails is tried again.
+    """
 
     order: Order
     state: State = State.WAITING
@@ -56,6 +59,7 @@ class Node:
     began: float = 0.0
     log_size: int = 0
     restarts: int = 0
+    proven: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART, RESTART_LIMIT))
     deadline: Deadline | None = None
     waiting_for_start: list[Answer] = field(default_factory=list)
@@ -168,6 +172,7 @@ class Supervisor:
 
     def _ready(self, node: Node, process: Process) -> None:
         node.state = State.RUNNING
+        node.proven = True
         node.owe(self._poller.later(LONG_LIFE, node.backoff.reset))
         say("info", f"{node.order.node} runs as process {process.pid}")
         waiting, node.waiting_for_start = node.waiting_for_start, []
@@ -192,17 +197,21 @@ class Supervisor:
         if node.state is State.STOPPING:
             say("info", f"{node.order.node} ended {how}, as asked")
             self._gone(node)
-        elif node.waiting_for_start:
-            self._fail(node, how)
+        elif node.waiting_for_start and not node.proven:
+            self._refuse(node, how)
+            self._gone(node)
         else:
+            self._refuse(node, how)
             delay = node.backoff.next()
             node.restarts += 1
             node.state = State.WAITING
             node.owe(self._poller.later(delay, lambda: self._spawn(node)))
             say("warning", f"{node.order.node} ended {how}, starting it again in {delay:g} s")
 
-    def _fail(self, node: Node, how: str) -> None:
-        """Tell those who wait for the start why there was none, and forget the node."""
+    def _refuse(self, node: Node, how: str) -> None:
+        """Tell those who wait for the start why there was none."""
+        if not node.waiting_for_start:
+            return
         name, log = node.order.node, node.order.log
         said = tail(log, node.log_size) if log.exists() else "it said nothing"
         say("error", f"{name} ended {how} before it was ready")
@@ -212,7 +221,6 @@ class Supervisor:
         waiting, node.waiting_for_start = node.waiting_for_start, []
         for answer in waiting:
             answer(failure(error))
-        self._gone(node)
 
     def _stop(self, name: str, done: Callable[[], None]) -> None:
         node = self._nodes.get(name)

@@ -86,6 +86,17 @@ def test_a_deleted_device_is_made_again_under_the_same_daemon_and_sessions(quick
     )
 
 
+def test_a_daemon_that_is_killed_while_its_device_is_missing_comes_back(quickstart: Lab) -> None:
+    connect(quickstart)
+    quickstart.run("alice", "ip", "link", "delete", "ltk0")
+    os.kill(pids(quickstart)["alice"], signal.SIGKILL)
+    wait_for(
+        lambda: quickstart.ping("alice", HUB, "-W", "1", count=1)["received"],
+        "a ping through the device and the daemon that came back",
+    )
+    wait_for(lambda: quickstart.plan() == [], "the repair to have left nothing to do")
+
+
 def test_an_idle_daemon_ends_within_a_second_of_sigterm_and_destroy_leaves_nothing(
     lab: Callable[..., Lab],
 ) -> None:
