@@ -24,8 +24,6 @@ def command(topology: str, only: str | None, output: str) -> None:
     """
     from dataclasses import asdict
 
-    from ltk.reconcile.apply import converge
-
     begin = time.monotonic()
     wanted = load(topology)
     places = tuple(word.strip() for word in only.split(",")) if only else ()
@@ -36,6 +34,8 @@ def command(topology: str, only: str | None, output: str) -> None:
             raise InvalidInputError(
                 f"applying {wanted.name}", f"--only: there is no node {place!r}", hint=hint
             )
+    from ltk.reconcile.apply import converge  # only now: what is refused is refused at once
+
     progress = Progress(f"applying {wanted.name}")
     try:
         outcome = converge(wanted, progress, places)

@@ -28,30 +28,33 @@ ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer
 def command(topology: str, watch: bool, exit_code: bool, output: str) -> int:
     """Show nodes, peers, which path carries the data and why, and what differs from the topology."""
     wanted = load(topology)
-    report = collect(wanted)
+    report = collect(wanted, topology)
     if output == "json":
         emit(report)
     elif watch:
-        _watch(wanted, report)
+        _watch(wanted, topology, report)
     else:
         show(tables(report))
     return DRIFT_STATUS if exit_code and report["drift"] else 0
 
 
-def _watch(topology: Topology, report: dict[str, Any]) -> None:
+def _watch(topology: Topology, word: str, report: dict[str, Any]) -> None:
     from rich.live import Live
 
     with Live(tables(report)) as live:
         while not threading.Event().wait(REFRESH):
-            live.update(tables(collect(topology)))
+            live.update(tables(collect(topology, word)))
 
 
-def collect(topology: Topology) -> dict[str, Any]:
-    """The documented JSON of `status`. Raises InvalidInputError where the topology is not up at all."""
+def collect(topology: Topology, word: str) -> dict[str, Any]:
+    """The documented JSON of `status`; `word` is what the user calls the topology.
+
+    Raises InvalidInputError where the topology is not up at all.
+    """
     from ltk.reconcile.apply import exists, preview
 
     if not exists(topology.name):
-        hint = "Bring it up: ltk apply FILE"
+        hint = f"Bring it up: ltk apply {word}"
         raise InvalidInputError(f"looking at {topology.name}", "it is not up", hint=hint)
     drift = [f"{operation} ({operation.reason})" for operation in preview(topology)]
     nodes = [_node(topology, node) for node in topology.nodes]

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ltk.errors import BusyError, InTheWayError, InvalidInputError, LtkError, MissingError
@@ -192,40 +192,19 @@ def ask(path: Path, request: Request, timeout: float = 10.0) -> dict[str, object
     the LtkError that the process answered with (its class by "exit_status").
     """
     doing = f"asking the process at {path} to {request.get('do')}"
-    with conversation(path, timeout, doing) as exchange:
-        return exchange(request)
-
-
-@contextlib.contextmanager
-def conversation(
-    path: Path, timeout: float, doing: str
-) -> Iterator[Callable[[Request | None], dict[str, object]]]:
-    """A connection to `path` for several requests within `timeout` seconds, errors as of `ask`.
-
-    The function that it gives sends a request and returns the answer; given None it returns {} when
-    the process has closed the connection, which is how to wait for its end.
-    """
     deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-
-        def exchange(request: Request | None) -> dict[str, object]:
-            try:
-                if request is not None:
-                    connection.settimeout(max(0.001, deadline - time.monotonic()))
-                    connection.sendall(_line(request))
-                line = _read_line(connection, deadline)
-            except TimeoutError:
-                raise LtkError(doing, f"no answer within {timeout:g} s") from None
-            except OSError as error:
-                raise LtkError(doing, f"the connection broke: {error.strerror}") from None
-            if request is None:
-                return {}
-            if not line:
-                raise LtkError(doing, "it ended before it answered", hint="Its log says why.")
-            return _understood(_parse(line, doing), doing)
-
         _connect(connection, path, timeout, doing)
-        yield exchange
+        try:
+            connection.sendall(_line(request))
+            line = _read_line(connection, deadline)
+        except TimeoutError:
+            raise LtkError(doing, f"no answer within {timeout:g} s") from None
+        except OSError as error:
+            raise LtkError(doing, f"the connection broke: {error.strerror}") from None
+    if not line:
+        raise LtkError(doing, "it ended before it answered", hint="Its log says why.")
+    return _understood(_parse(line, doing), doing)
 
 
 def _connect(connection: socket.socket, path: Path, timeout: float, doing: str) -> None:

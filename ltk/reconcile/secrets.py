@@ -82,7 +82,10 @@ def _resolve(source: SecretSource, what: str) -> bytes:
     """The 32 bytes behind a source; what was read never becomes part of a message."""
     doing = f"reading {what}"
     if source.kind == "file":
-        return read_key_file(Path(source.value))
+        path = Path(source.value)
+        if not path.exists():
+            raise InvalidInputError(doing, f"there is no file {path}", hint=f"Make one: ltk keygen {path}")
+        return read_key_file(path)
     if source.kind == "env":
         text = os.environ.get(source.value)
         if text is None:

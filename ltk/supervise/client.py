@@ -8,14 +8,13 @@ import select
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ltk.errors import LtkError
 from ltk.kernel import paths
-from ltk.node.control import NobodyListensError, ask, conversation
+from ltk.node.control import ask
 
 READY_DEADLINE = 10.0  # seconds for the supervisor to listen
 START_DEADLINE = 15.0  # seconds; above the supervisor's own deadline for a node
@@ -38,16 +37,21 @@ class NodeProcess:
 
 def is_running(topology: str) -> bool:
     """Whether a supervisor of `topology` lives. Looks at its lock without touching it."""
+    return _process(topology) is not None
+
+
+def _process(topology: str) -> int | None:
+    """The supervisor's process id; None where none lives."""
     try:
         lock = os.open(paths.supervisor_lock(topology), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     try:
         asked = struct.pack(LOCK_QUERY, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        told = fcntl.fcntl(lock, fcntl.F_GETLK, asked)
+        told = struct.unpack(LOCK_QUERY, fcntl.fcntl(lock, fcntl.F_GETLK, asked))
     finally:
         os.close(lock)
-    return bool(struct.unpack(LOCK_QUERY, told)[0] != fcntl.F_UNLCK)
+    return None if told[0] == fcntl.F_UNLCK else int(told[4])
 
 
 def ensure_running(topology: str) -> None:
@@ -96,13 +100,19 @@ def nodes(topology: str) -> tuple[NodeProcess, ...]:
 def shutdown(topology: str) -> None:
     """Stop every daemon and the supervisor; returns when they are gone. Nothing to stop is fine."""
     doing = f"stopping the supervisor of {topology}"
+    process = _process(topology)
+    if process is None:
+        return
     try:
-        with conversation(paths.supervisor_socket(topology), STOP_DEADLINE, doing) as exchange:
-            exchange({"do": "shutdown"})
-            exchange(None)
-    except NobodyListensError:
-        if is_running(topology):
-            raise
+        held = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    try:
+        ask(paths.supervisor_socket(topology), {"do": "shutdown"}, STOP_DEADLINE)
+        if not _readable_within(held, STOP_DEADLINE):
+            raise LtkError(doing, f"process {process} did not end within {STOP_DEADLINE:g} s")
+    finally:
+        os.close(held)
 
 
 def _start(topology: str) -> None:
@@ -148,11 +158,13 @@ def tail(log: Path, begin: int = 0, limit: int = 2000) -> str:
 
 def _read_within(descriptor: int, timeout: float) -> bytes | None:
     """What can be read next; b"" when the other end was closed, None when `timeout` seconds have passed."""
-    deadline = time.monotonic() + timeout
+    return os.read(descriptor, 16) if _readable_within(descriptor, timeout) else None
+
+
+def _readable_within(descriptor: int, timeout: float) -> bool:
     with select.epoll() as epoll:
         epoll.register(descriptor, select.EPOLLIN)
-        ready = epoll.poll(max(0.0, deadline - time.monotonic()))
-    return os.read(descriptor, 16) if ready else None
+        return bool(epoll.poll(timeout))
 
 
 def _node_process(entry: Mapping[str, object]) -> NodeProcess:

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from harness import supervisors
 
 from ltk.errors import LtkError
 from ltk.kernel import paths
@@ -357,6 +358,7 @@ def test_one_supervisor_is_started_however_often_it_is_asked_for(network: Networ
     assert second.returncode == 0  # it lets its caller go at once, and says in its log why it ended
     log = paths.supervisor_log(TOPOLOGY)
     eventually(lambda: "another process does" in log.read_text(), "the second supervisor to be refused")
+    eventually(lambda: len(supervisors().splitlines()) == 1, "the second supervisor to end")
     assert client.nodes(TOPOLOGY) == ()
 
 

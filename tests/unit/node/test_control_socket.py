@@ -19,7 +19,6 @@ from ltk.node.control import (
     NobodyListensError,
     Request,
     ask,
-    conversation,
 )
 from ltk.node.poller import IN, Poller
 
@@ -268,28 +267,3 @@ def test_a_path_too_long_for_a_socket_is_said_so(tmp_path: Path) -> None:
 def test_an_asker_waits_no_longer_than_it_said(server: ControlServer, path: Path) -> None:
     with pytest.raises(LtkError, match=r"no answer within 0\.05 s"):
         ask(path, {"do": "status"}, timeout=0.05)
-
-
-def test_a_conversation_hears_the_end_of_the_server(
-    path: Path, poller: Poller, echo: Echo, turn_until: TurnUntil
-) -> None:
-    server = ControlServer(path, poller, echo.handle)
-
-    def talk() -> object:
-        with conversation(path, 5.0, "talking") as exchange:
-            return exchange({"do": 1}), exchange({"do": 2}), exchange(None)
-
-    thread, outcome = in_background(poller, talk)
-    seen: list[object] = []
-    handle = echo.handle
-
-    def counting(request: Request, answer: Answer) -> None:
-        seen.append(request)
-        handle(request, answer)
-
-    server._handle = counting
-    turn_until(lambda: len(seen) == 2, "two requests")
-    poller.wait()
-    server.close()
-    thread.join(5)
-    assert outcome == [({"echo": {"do": 1}}, {"echo": {"do": 2}}, {})]

@@ -65,7 +65,7 @@ def test_a_private_key_of_the_topologys_own_is_used(topology: Callable[[str], To
     [
         ("{env: T_NOT_SET}", "T_NOT_SET is not set"),
         ("{env: T_NO_KEY}", "what $T_NO_KEY holds should be 44 characters"),
-        ("{file: nowhere}", "No such file"),
+        ("{file: nowhere}", "there is no file"),
         ("{file: open}", "others than its owner"),
         ("{file: no-key}", "does not hold a key"),
         ("{command: 'exit 3'}", "failed with status 3"),
