@@ -102,9 +102,8 @@ def plan(want: State, have: State, foreign: Mapping[Key, str] | None = None) -> 
         found = have.get(key)
         if found is None:
             changes.append(Create(resource, "wanted and missing"))
-        elif _has_moved(found, resource):
-            removals.append(Remove(found, difference(found, resource)))
-            changes.append(Create(resource, difference(found, resource)))
+        elif _stands_on(found, devices):
+            changes.append(Create(resource, "goes with its device"))
         elif found != resource:
             changes.append(Update(found, resource, difference(found, resource)))
     return sorted([*removals, *changes], key=lambda each: (_stage(each), each.resource.key))
@@ -182,10 +181,12 @@ def _goes_by_itself(resource: Resource, scopes: set[str], devices: set[tuple[str
             return False
         case Setting():
             return True
-        case Address() if (resource.scope, resource.device) in devices:
-            return True
         case _:
-            return scopes.issuperset(resource.scopes)
+            return _stands_on(resource, devices) or scopes.issuperset(resource.scopes)
+
+
+def _stands_on(resource: Resource, devices: set[tuple[str, str]]) -> bool:
+    return isinstance(resource, Address | Route) and (resource.scope, resource.device) in devices
 
 
 def _devices(resource: Resource) -> list[tuple[str, str]]:
@@ -197,11 +198,6 @@ def _devices(resource: Resource) -> list[tuple[str, str]]:
             return [(resource.scope, resource.device)]
         case _:
             return []
-
-
-def _has_moved(have: Resource, want: Resource) -> bool:
-    """Whether it cannot be changed in place: a route goes with its old device, before its turn comes."""
-    return isinstance(have, Route) and isinstance(want, Route) and have.device != want.device
 
 
 def _reason_to_remove(resource: Resource) -> str:

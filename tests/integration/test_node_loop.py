@@ -230,9 +230,9 @@ def test_a_device_that_goes_down_and_up_again_carries_packets_again(
     network: Network, pids: dict[str, int]
 ) -> None:
     ip("-n", namespace("bob"), "link", "set", "ltk0", "down")
-    before = cpu_seconds(pids["bob"])
+    spent = cpu_seconds(pids["bob"])
     assert network.lost(3) == 3
-    assert cpu_seconds(pids["bob"]) - before < 0.5
+    assert cpu_seconds(pids["bob"]) - spent < 0.5
     assert network.ask("bob", "status")["drops"].get("device-down", 0) >= 3
     ip("-n", namespace("bob"), "link", "set", "ltk0", "up")
     assert network.lost() == 0
@@ -241,13 +241,14 @@ def test_a_device_that_goes_down_and_up_again_carries_packets_again(
 def test_a_deleted_device_is_noticed_and_taken_up_again_with_the_sessions_kept(
     network: Network, pids: dict[str, int]
 ) -> None:
+    before = network.handshakes("bob")
     ip("-n", namespace("bob"), "link", "delete", "ltk0")
     eventually(lambda: network.device_state("bob") == "gone", "bob to notice that its device has gone")
     log = paths.supervisor_log(TOPOLOGY)
     eventually(lambda: "bob: its device has gone, repairing" in log.read_text(), "the repair to be asked for")
-    before = cpu_seconds(pids["bob"])
+    spent = cpu_seconds(pids["bob"])
     assert network.lost(3) == 3
-    assert cpu_seconds(pids["bob"]) - before < 0.5
+    assert cpu_seconds(pids["bob"]) - spent < 0.5
     assert network.ask("bob", "status")["drops"].get("device-gone", 0) >= 3
     with pytest.raises(LtkError, match="attaching to the device ltk0: it does not exist"):
         network.ask("bob", "configure", config=network.config("bob"))
@@ -255,12 +256,13 @@ def test_a_deleted_device_is_noticed_and_taken_up_again_with_the_sessions_kept(
     network.ask("bob", "configure", config=network.config("bob"))
     assert network.device_state("bob") == "attached"
     assert network.lost() == 0
-    assert network.handshakes("bob") == 1
+    assert network.handshakes("bob") == before
 
 
 def test_configuring_changes_what_it_says_and_disturbs_nothing_else(
     network: Network, pids: dict[str, int]
 ) -> None:
+    before = network.handshakes("alice")
     config = network.config("alice")
     stranger = {
         **config["peers"][0],
@@ -276,7 +278,7 @@ def test_configuring_changes_what_it_says_and_disturbs_nothing_else(
     network.ask("alice", "configure", config=config)
     assert network.ask("alice", "status")["listen"] == PORT + 1
     assert network.lost() == 0
-    assert network.handshakes("alice") == 1
+    assert network.handshakes("alice") == before
 
 
 @pytest.mark.parametrize(
@@ -291,17 +293,18 @@ def test_configuring_changes_what_it_says_and_disturbs_nothing_else(
 def test_a_configuration_that_cannot_be_is_refused_and_nothing_changes(
     network: Network, pids: dict[str, int], change: dict[str, object], message: str
 ) -> None:
+    before = network.handshakes("alice")
     with pytest.raises(LtkError, match=message):
         network.ask("alice", "configure", config=network.config("alice", **change))
     assert network.ask("alice", "config")["config"] == network.config("alice")
     assert network.lost() == 0
-    assert network.handshakes("alice") == 1
+    assert network.handshakes("alice") == before
 
 
 def test_stopping_is_prompt_and_leaves_nothing(network: Network, pids: dict[str, int]) -> None:
     begin = time.monotonic()
     client.stop_node(TOPOLOGY, "alice")
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 1.0
     assert not Path(f"/proc/{pids['alice']}").exists()
     assert not paths.control_socket(TOPOLOGY, "alice").exists()
     assert [node.name for node in client.nodes(TOPOLOGY)] == ["bob"]

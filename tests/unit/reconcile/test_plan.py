@@ -150,14 +150,27 @@ def test_the_reason_of_a_change_names_what_differs(have: Resource, want: Resourc
     assert words in operation.reason
 
 
-def test_a_route_that_moves_to_another_device_is_made_anew() -> None:
-    """Its old device may go in the same plan, and the route with it, before there is something to change."""
+def test_what_stands_on_a_device_that_goes_is_made_anew() -> None:
+    """A host moves to a site where it has the same address and the same gateway, by another cable."""
+    other = Veth(End(HOST, "eth0", 1500), End(ROUTERS[1], "h0", 1500, master="lan"))
+    base: list[Resource] = [Namespace(scope, TOPOLOGY) for scope in (HOST, *ROUTERS)]
+    address = Address(HOST, "eth0", ip_interface("192.168.1.2/24"))
+    route = Route(HOST, ip_network("0.0.0.0/0"), "eth0", "192.168.1.1")
+    operations = plan(state_of([*base, other, address, route]), state_of([*base, CABLE, address, route]))
+    assert [(type(each), each.resource) for each in operations] == [
+        (Remove, CABLE),
+        (Create, other),
+        (Create, address),
+        (Create, route),
+    ]
+
+
+def test_a_route_that_moves_to_another_device_finds_its_old_one_gone() -> None:
     destination = ip_network("192.168.50.0/24")
     base = [Namespace(HOST, TOPOLOGY)]
     have = state_of([*base, Tun(HOST, "ltk0", 1380), Route(HOST, destination, "ltk0")])
     want = state_of([*base, Tun(HOST, "wg0", 1380), Route(HOST, destination, "wg0")])
     assert [str(each) for each in plan(want, have)] == [
-        f"- route 192.168.50.0/24 dev ltk0 in {HOST}",
         f"- tun ltk0 in {HOST}",
         f"+ tun wg0 in {HOST}",
         f"+ route 192.168.50.0/24 dev wg0 in {HOST}",
