@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ltk.reconcile.plan import Operation
 
 COLOURS = {"create": "green", "update": "yellow", "remove": "red"}
-VERBS = {"create": "created", "update": "changed", "remove": "removed"}
+DONE = {"create": "created", "update": "changed", "remove": "removed"}
+TO_DO = {"create": "to create", "update": "to change", "remove": "to remove"}
 
 
 def as_json(operations: Sequence[Operation]) -> list[dict[str, Any]]:
@@ -36,14 +37,14 @@ def show(operations: Sequence[Operation]) -> None:
     """One line an operation on standard output, and how many there are on standard error."""
     for each in operations:
         click.echo(f"{click.style(str(each), fg=COLOURS[each.action])}  ({each.reason})")
-    say(f"{len(operations)} to do: {count(operations, 'create')}")
+    say(count(operations, words=TO_DO))
 
 
-def count(operations: Sequence[Operation], empty: str = "nothing") -> str:
-    """ "3 created, 1 changed" """
+def count(operations: Sequence[Operation], empty: str = "nothing", words: Mapping[str, str] = DONE) -> str:
+    """How many there are of each kind, as "3 created, 1 changed"."""
     counted = Counter(each.action for each in operations)
     return (
-        ", ".join(f"{counted[action]} {word}" for action, word in VERBS.items() if counted[action]) or empty
+        ", ".join(f"{counted[action]} {word}" for action, word in words.items() if counted[action]) or empty
     )
 
 

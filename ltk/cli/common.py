@@ -104,7 +104,7 @@ def load(topology: str) -> Topology:
     """
     from ltk.topology.load import load_topology
 
-    if topology == "-" or Path(topology).exists():
+    if topology == "-" or Path(topology).is_file():
         return load_topology(topology)
     if topology in topologies_up():
         return load_topology(str(paths.applied(topology)))

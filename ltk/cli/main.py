@@ -80,7 +80,7 @@ def run(arguments: list[str]) -> int:
         error.show()
         return InvalidInputError.exit_status
     except (KeyboardInterrupt, click.Abort):
-        click.echo("ltk: interrupted", err=True)
+        click.echo("interrupted; the same command goes on from here", err=True)
         return INTERRUPTED
     except LtkError as error:
         complain(error)

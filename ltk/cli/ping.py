@@ -81,7 +81,8 @@ def _print_matrix(times: dict[Pair, float | None]) -> None:
     from rich import box
     from rich.table import Table
 
-    targets = list(dict.fromkeys(b for _, b in times))
+    names = list(dict.fromkeys(name for pair in times for name in pair))
+    targets = [name for name in names if any(b == name for _, b in times)]
     table = Table("ms", *targets, box=box.SIMPLE)
     for source in dict.fromkeys(a for a, _ in times):
         cells = []

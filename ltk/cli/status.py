@@ -56,7 +56,10 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
     if not exists(topology.name):
         hint = f"Bring it up: ltk apply {word}"
         raise InvalidInputError(f"looking at {topology.name}", "it is not up", hint=hint)
-    drift = [f"{operation} ({operation.reason})" for operation in preview(topology)]
+    try:
+        drift = [f"{operation} ({operation.reason})" for operation in preview(topology)]
+    except InvalidInputError as error:  # a secret that was there for apply and is not here now
+        drift = [f"whether anything does is unknown: {error}"]
     nodes = [_node(topology, node) for node in topology.nodes]
     return {"topology": topology.name, "state": "degraded" if drift else "up", "drift": drift, "nodes": nodes}
 

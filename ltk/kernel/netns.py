@@ -167,12 +167,14 @@ def processes(name: str) -> list[int]:
 
 @contextlib.contextmanager
 def _own_namespace_kept(doing: str) -> Iterator[None]:
-    own = os.open(f"/proc/self/task/{_thread_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    here = f"/proc/self/task/{_thread_id()}/ns/net"
+    own = os.open(here, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield
     finally:
         try:
-            _call("setns", f"{doing}: going back", own, CLONE_NEWNET)
+            if os.fstat(own).st_ino != Path(here).stat().st_ino:  # it may have failed before it left
+                _call("setns", f"{doing}: going back", own, CLONE_NEWNET)
         finally:
             os.close(own)
 

@@ -3,12 +3,16 @@
 The internet is a routed core and not one flat segment: every site hangs on a cable of its own, so
 that hop limits and routes are real. Public hosts have their address to themselves (/32 or /128) and
 are reached through their router; hosts behind a NAT share a LAN.
+
+For IPv4 a router answers, on each of its devices, for all of its addresses. For IPv6 it answers for those
+of the device alone, and asks for its neighbours from a link-local address (RFC 4861, section 7.2.2): there,
+routers have link-local addresses on every cable, and these are the next hops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_interface, ip_network
+from ipaddress import IPv6Address, ip_interface, ip_network
 
 from ltk.lab.nat import LAN, WAN, internet_rules, router_rules
 from ltk.reconcile.resources import (
@@ -30,6 +34,8 @@ from ltk.topology.expanded import Host, Lab, NatKind, Site
 INTERNET = "internet"
 UPLINK = "eth0"  # a host's device towards its router
 MTU = 1500  # bytes; Ethernet
+UPPER = IPv6Address("fe80::1")  # a cable's end towards the internet
+LOWER = IPv6Address("fe80::2")  # the WAN end of a site's cable
 
 
 def resources(topology: str, lab: Lab) -> list[Resource]:
@@ -51,8 +57,10 @@ def _internet(topology: str, lab: Lab) -> Iterator[Resource]:
     for site in lab.sites:
         for wan in site.wan:
             yield Route(scope, ip_network(wan), site.name)
+            if wan.version == 6:
+                yield Address(scope, site.name, _alone(UPPER))
         for host, address in _public(site):
-            yield Route(scope, address.network, site.name, str(_gateway(host, address)))
+            yield Route(scope, address.network, site.name, _next_hop(_gateway(host, address), LOWER))
     yield internet_rules(scope)
 
 
@@ -68,7 +76,10 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
     for wan in site.wan:
         yield Address(scope, WAN, _alone(wan))
         core = next(address for address in lab.core if address.version == wan.version)
-        yield Route(scope, _everything(wan.version), WAN, str(core))
+        yield Route(scope, _everything(wan.version), WAN, _next_hop(core, UPPER))
+        if wan.version == 6:
+            yield Address(scope, WAN, _alone(LOWER))
+            yield Address(scope, LAN, _alone(UPPER))
     for lan in site.lan:
         yield Address(scope, LAN, lan)
     for host in site.hosts:
@@ -85,7 +96,7 @@ def _host(topology: str, host: Host) -> Iterator[Resource]:
     yield from _settings(scope)
     for address in host.addresses:
         yield Address(scope, UPLINK, address)
-        yield Route(scope, _everything(address.version), UPLINK, str(_gateway(host, address)))
+        yield Route(scope, _everything(address.version), UPLINK, _next_hop(_gateway(host, address), UPPER))
 
 
 def _router_settings(scope: str) -> Iterator[Setting]:
@@ -118,6 +129,11 @@ def _public(site: Site) -> Iterator[tuple[Host, Interface]]:
 
 def _gateway(host: Host, address: Interface) -> IPAddress:
     return next(gateway for gateway in host.gateways if gateway.version == address.version)
+
+
+def _next_hop(router: IPAddress, on_link: IPv6Address) -> str:
+    """Where packets for `router` go: an IPv6 router by its link-local address on the cable."""
+    return str(router if router.version == 4 else on_link)
 
 
 def _alone(address: IPAddress) -> Interface:

@@ -70,7 +70,7 @@ def converge(topology: Topology, listener: Listener, only: tuple[str, ...] = ())
 def remove(topology: str, listener: Listener) -> list[Operation]:
     """Remove all that bears the mark of `topology`: processes, namespaces, keys, files."""
     with locked(topology, "destroying"):
-        operations = plan({}, observe(topology).have)
+        operations = plan({}, observe(topology).have, unwanted="the topology is destroyed")
         supervisor.shutdown(topology)
         execute(topology, operations, listener)
         for name in netns.debris(scope_of(topology, "")):

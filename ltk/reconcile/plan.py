@@ -29,6 +29,8 @@ from ltk.reconcile.resources import (
     Veth,
 )
 
+HALF_MADE = "an earlier run was stopped in the middle of making it"
+
 
 @dataclass(frozen=True, slots=True)
 class Create:
@@ -82,10 +84,16 @@ class Remove:
 Operation: TypeAlias = Create | Update | Remove
 
 
-def plan(want: State, have: State, foreign: Mapping[Key, str] | None = None) -> list[Operation]:
+def plan(
+    want: State,
+    have: State,
+    foreign: Mapping[Key, str] | None = None,
+    unwanted: str = "not in the topology any more",
+) -> list[Operation]:
     """The operations that turn `have` into `want`, in an order that can be executed.
 
-    `foreign` are keys at which something stands that ltk did not make, with words for it.
+    `foreign` are keys at which something stands that ltk did not make, with words for it;
+    `unwanted` is the reason of a removal.
     Raises InTheWayError if one of them is wanted: it is neither changed nor removed.
     """
     _refuse_foreign(want, foreign or {})
@@ -93,7 +101,7 @@ def plan(want: State, have: State, foreign: Mapping[Key, str] | None = None) -> 
     scopes = {each.scope for each in going if isinstance(each, Namespace)}
     devices = {device for each in going for device in _devices(each)}
     removals = [
-        Remove(resource, _reason_to_remove(resource))
+        Remove(resource, HALF_MADE if isinstance(resource, Stray) else unwanted)
         for resource in going
         if not _goes_by_itself(resource, scopes, devices)
     ]
@@ -198,9 +206,3 @@ def _devices(resource: Resource) -> list[tuple[str, str]]:
             return [(resource.scope, resource.device)]
         case _:
             return []
-
-
-def _reason_to_remove(resource: Resource) -> str:
-    if isinstance(resource, Stray):
-        return "an earlier run was stopped in the middle of making it"
-    return "not in the topology any more"
