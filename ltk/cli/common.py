@@ -108,7 +108,7 @@ def load(topology: str) -> Topology:
         return load_topology(topology)
     if topology in topologies_up():
         return load_topology(str(paths.applied(topology)))
-    if "/" in topology or topology.endswith((".yaml", ".yml")):
+    if Path(topology).exists() or "/" in topology or topology.endswith((".yaml", ".yml")):
         return load_topology(topology)
     up = ", ".join(topologies_up()) or "none"
     raise InvalidInputError(

@@ -49,7 +49,7 @@ class Case:
     arguments: tuple[str, ...] = ("apply", FILE, "-o", "json")
     status: int = INVALID
     circumstances: Callable[[], AbstractContextManager[None]] = nullcontext
-    prefix: tuple[str, ...] = ()
+    ltk: tuple[str, ...] = ()  # the program, where it is not started in the usual way
 
 
 MALFORMED = [

@@ -37,15 +37,24 @@ def a_namespace_of_somebodys() -> Iterator[None]:
         subprocess.run(["ip", "netns", "delete", "ltk-bad-alice"], check=True)
 
 
-def with_mounts(script: str) -> list[str]:
-    """Run what follows where the file system has been changed, for it alone, by a shell script."""
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{script}; exec "$@"', "sh"]
+LTK = (sys.executable, "-m", "ltk")
+
+
+def with_mounts(script: str) -> tuple[str, ...]:
+    """ltk where the file system has been changed, for it alone, by a shell script."""
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{script}; exec "$@"', "sh", *LTK)
 
 
 NO_NFT = with_mounts(f"mount --bind /dev/null {shutil.which('nft', path='/usr/sbin:/sbin:/usr/bin')}")
 NO_TUN = with_mounts("mount -t tmpfs none /dev/net")
-NOT_ROOT = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-NO_CAPABILITIES = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+NO_CAPABILITIES = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", *LTK)
+# The modules are read first: another user may not get as far as where they are installed.
+AS_NOBODY = """
+import os, ltk.cli.apply, ltk.cli.main, ltk.reconcile.apply, ltk.topology.load
+os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+ltk.cli.main.main()
+"""
+NOT_ROOT = (sys.executable, "-c", AS_NOBODY)
 
 
 UNKNOWN = [
@@ -112,16 +121,20 @@ MACHINE = (
         for verb in ("plan", "apply")
     ]
     + [
+        Case("no nft", ("nft", "not installed", "apt-get install nftables"), status=MISSING, ltk=NO_NFT),
+        Case("no TUN", ("/dev/net/tun", "CONFIG_TUN", "ltk doctor"), status=MISSING, ltk=NO_TUN),
         Case(
-            "no nft", ("nft", "not installed", "apt-get install nftables"), status=MISSING, prefix=(*NO_NFT,)
+            "not root",
+            ("user 65534", "namespaces", "root"),
+            arguments=("apply", "-", "-o", "json"),
+            status=MISSING,
+            ltk=NOT_ROOT,
         ),
-        Case("no TUN", ("/dev/net/tun", "CONFIG_TUN", "ltk doctor"), status=MISSING, prefix=(*NO_TUN,)),
-        Case("not root", ("user 65534", "namespaces", "root"), status=MISSING, prefix=(*NOT_ROOT,)),
         Case(
             "root without capabilities",
             ("CAP_NET_ADMIN", "CAP_SYS_ADMIN", "container"),
             status=MISSING,
-            prefix=(*NO_CAPABILITIES,),
+            ltk=NO_CAPABILITIES,
         ),
     ]
 )
@@ -135,21 +148,21 @@ def folder(tmp_path: Path) -> Path:
     for name, text, mode in (("open.key", KEY, 0o644), ("clear.key", CLEAR_SECRET, 0o600)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(mode)
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.geteuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o005)  # so that another user gets as far as the topology
     return tmp_path
 
 
 def run(case: Case, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [*case.prefix, sys.executable, "-m", "ltk", *case.arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    text = case.yaml.encode() if isinstance(case.yaml, str) else case.yaml
+    (folder / FILE).write_bytes(text)
+    command = [*(case.ltk or LTK), *case.arguments]
+    with (folder / FILE).open() as topology:
+        return subprocess.run(
+            command, stdin=topology, capture_output=True, text=True, timeout=60, check=False, cwd=folder
+        )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bad_input_gets_a_clear_error_and_changes_nothing(case: Case, folder: Path) -> None:
-    text = case.yaml.encode() if isinstance(case.yaml, str) else case.yaml
-    (folder / FILE).write_bytes(text)
     with case.circumstances():
         before = machine_state()
         done = run(case, folder)
@@ -164,6 +177,5 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(case: Case, folder: Pa
 @pytest.mark.parametrize("yaml", [lab(), real()], ids=["lab", "real hosts"])
 def test_what_the_cases_start_from_is_valid(yaml: str, folder: Path) -> None:
     """Otherwise the cases above would prove nothing."""
-    (folder / FILE).write_text(yaml)
-    done = run(Case("valid", (), arguments=("validate", FILE)), folder)
+    done = run(Case("valid", (), yaml, arguments=("validate", FILE)), folder)
     assert done.returncode == 0, done.stderr
