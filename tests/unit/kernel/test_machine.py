@@ -83,6 +83,24 @@ def test_a_process_that_has_gone_is_no_trouble() -> None:
     processes.end([child.pid])
 
 
+def be_root(monkeypatch: pytest.MonkeyPatch, capabilities: int = -1) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(probe, "_effective_capabilities", lambda: capabilities)
+
+
+def test_own_capabilities_are_read_from_the_kernel() -> None:
+    assert 0 <= probe._effective_capabilities() < 1 << 64
+
+
+@pytest.mark.parametrize(("capabilities", "name"), [(1 << 21, "CAP_NET_ADMIN"), (1 << 12, "CAP_SYS_ADMIN")])
+def test_a_root_that_may_not_do_what_is_needed_is_told(
+    capabilities: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_root(monkeypatch, capabilities)
+    with pytest.raises(MissingError, match=f"root has no {name} here"):
+        probe.require()
+
+
 def test_without_root_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(MissingError, match="user 1000 may not") as caught:
@@ -92,7 +110,7 @@ def test_without_root_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_nft_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    be_root(monkeypatch)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(MissingError, match="nft") as caught:
         probe.require()
@@ -104,7 +122,7 @@ def test_a_missing_nft_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatc
 def test_a_missing_tun_is_told_with_what_the_kernel_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    be_root(monkeypatch)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/sbin/nft")
     monkeypatch.setattr(tuntap, "CLONE_DEVICE", str(tmp_path / "tun"))
     with pytest.raises(MissingError, match=r"tun: No such file") as caught:
