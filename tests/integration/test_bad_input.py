@@ -50,7 +50,8 @@ NO_TUN = with_mounts("mount -t tmpfs none /dev/net")
 NO_CAPABILITIES = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", *LTK)
 # The modules are read first: another user may not get as far as where they are installed.
 AS_NOBODY = """
-import os, ltk.cli.apply, ltk.cli.main, ltk.reconcile.apply, ltk.topology.load
+import os, ltk.cli.apply, ltk.cli.main, ltk.reconcile.apply, ltk.topology.load, ltk.protocol.primitives
+ltk.protocol.primitives.public_key_of(b"k" * 32)
 os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
 ltk.cli.main.main()
 """
