@@ -206,14 +206,18 @@ def machine_state() -> dict[str, str]:
 
 
 def supervisors() -> str:
-    """The command lines of all supervisors of labs."""
+    """The command lines of all supervisors of labs, and of the daemons forked from them.
+
+    Those of another container on this machine are none of ours.
+    """
+    ours = Path("/proc/self/ns/pid").readlink()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"ltk.supervise" in words and (entry / "ns" / "pid").readlink() == ours:
+                    found.append(os.fsdecode(b" ".join(words)))
             except OSError:
-                continue
-            if b"ltk.supervise" in words:
-                found.append(os.fsdecode(b" ".join(words)))
+                continue  # it has ended
     return "\n".join(sorted(found))
