@@ -69,6 +69,7 @@ def converge(topology: Topology, listener: Listener, only: tuple[str, ...] = ())
 
 def remove(topology: str, listener: Listener) -> list[Operation]:
     """Remove all that bears the mark of `topology`: processes, namespaces, keys, files."""
+    supervisor.rest(topology)  # a repair would hold the lock, for something that is to go
     with locked(topology, "destroying"):
         operations = plan({}, observe(topology).have, unwanted="the topology is destroyed")
         supervisor.shutdown(topology)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ltk.errors import LtkError
 from ltk.kernel import paths
-from ltk.node.control import ask
+from ltk.node.control import NobodyListensError, ask
 
 READY_DEADLINE = 10.0  # seconds for the supervisor to listen
 START_DEADLINE = 15.0  # seconds; above the supervisor's own deadline for a node
@@ -95,6 +96,13 @@ def nodes(topology: str) -> tuple[NodeProcess, ...]:
     answer = ask(paths.supervisor_socket(topology), {"do": "list"})
     listed = answer["nodes"]
     return tuple(_node_process(entry) for entry in listed) if isinstance(listed, list) else ()
+
+
+def rest(topology: str) -> None:
+    """End the repair that may be at work, for somebody who has more to do on the topology than that."""
+    if is_running(topology):
+        with contextlib.suppress(NobodyListensError):  # it has ended meanwhile, and its repairs with it
+            ask(paths.supervisor_socket(topology), {"do": "rest"}, STOP_DEADLINE)
 
 
 def shutdown(topology: str) -> None:

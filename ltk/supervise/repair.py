@@ -56,6 +56,15 @@ class Repairs:
         else:
             done()
 
+    def rest(self, done: Callable[[], None]) -> None:
+        """Want nothing more for now; `done()` is called, at once or later, when nothing is at work."""
+        for node in {*self._waiting, *self._retries} - {self._at_work}:
+            self.call_off(node, lambda: None)
+        if self._at_work is None:
+            done()
+        else:
+            self.call_off(self._at_work, done)
+
     def let_go(self) -> None:
         """Close this process's descriptors; for a forked child."""
         if self._pidfd >= 0:

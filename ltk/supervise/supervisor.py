@@ -110,11 +110,14 @@ class Supervisor:
                 self._stop(name, lambda: answer({}))
             case {"do": "list"}:
                 answer({"nodes": [_listed(node) for _, node in sorted(self._nodes.items())]})
+            case {"do": "rest"}:
+                self._repairs.rest(lambda: answer({}))
             case {"do": "shutdown"}:
                 self._end(answer)
             case _:
                 raise InvalidInputError(
-                    "reading a request", "it is none of start, stop, list and shutdown with what they need"
+                    "reading a request",
+                    "it is none of start, stop, list, rest and shutdown with what they need",
                 )
 
     def _start(self, request: Request, answer: Answer) -> None:

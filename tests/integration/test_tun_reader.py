@@ -86,6 +86,15 @@ def test_a_deleted_device_is_made_again_under_the_same_daemon_and_sessions(quick
     )
 
 
+def test_a_topology_is_destroyed_in_the_middle_of_a_repair(lab: Callable[..., Lab]) -> None:
+    before = machine_state()
+    quickstart = lab(QUICKSTART.read_text())
+    quickstart.run("alice", "ip", "link", "delete", "ltk0")
+    wait_for(lambda: "repairing" in quickstart.logs(), "the repair to begin")
+    run_ltk("destroy", quickstart.name)
+    assert machine_state() == before
+
+
 def test_a_daemon_that_is_killed_while_its_device_is_missing_comes_back(quickstart: Lab) -> None:
     connect(quickstart)
     quickstart.run("alice", "ip", "link", "delete", "ltk0")

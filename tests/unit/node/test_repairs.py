@@ -106,3 +106,21 @@ def test_calling_off_what_is_not_at_work_is_done_at_once(repairs: Repairs) -> No
     done: list[bool] = []
     repairs.call_off("alice", lambda: done.append(True))
     assert done
+
+
+def test_resting_ends_the_repair_at_work_and_begins_no_other(
+    tmp_path: Path, repairs: Repairs, turn_until: TurnUntil
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    plan(tmp_path, "alice", "hang 0")
+    plan(tmp_path, "bob", "0")
+    repairs.want("alice")
+    repairs.want("bob")
+    turn_until_ran(turn_until, repairs, tmp_path)
+    done: list[bool] = []
+    repairs.rest(lambda: done.append(True))
+    assert not done
+    turn_until(lambda: done, "the end of the repair")
+    assert ran(tmp_path) == ["alice"]
+    repairs.want("bob")
+    turn_until(lambda: ran(tmp_path) == ["alice", "bob"], "a repair that is wanted after the rest")
