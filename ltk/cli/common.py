@@ -29,10 +29,9 @@ def _complete_topology(_ctx: click.Context, _param: click.Parameter, incomplete:
 
 
 def _complete_node(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    folder = paths.run_folder(str(ctx.params.get("topology", "")))
     return [
         CompletionItem(config.stem)
-        for config in sorted(folder.glob("*.json"))
+        for config in paths.node_configs(str(ctx.params.get("topology", "")))
         if config.stem.startswith(incomplete)
     ]
 

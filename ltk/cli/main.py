@@ -22,6 +22,8 @@ VERBS = {
     "destroy": "Remove all that bears a topology's mark.",
     "gc": "Remove what crashed runs have left behind.",
     "status": "Nodes, peers and paths of a topology that is up.",
+    "why": "Each way between two nodes, and why it is the path or not.",
+    "metrics": "What the daemons count, for Prometheus.",
     "exec": "Run a command inside a node.",
     "shell": "Open a shell inside a node.",
     "ping": "Who reaches whom, and how fast.",

@@ -89,6 +89,8 @@ def _node(topology: Topology, node: Node) -> dict[str, Any]:
         "device": told["device"],
         "listen": told["listen"],
         "transport": "udp",
+        "endpoint_observed": told["endpoint_observed"],
+        "nat": told["nat"],
         "drops": told["drops"],
         "peers": peers,
     }

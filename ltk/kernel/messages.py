@@ -50,7 +50,7 @@ class Link:
 
     index: int
     name: str
-    kind: str  # "veth", "bridge", "tun", "" for the loopback
+    kind: str  # "veth", "bridge", "tun", "tap", "" for the loopback
     mtu: int
     up: bool
     group: int

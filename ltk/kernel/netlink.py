@@ -42,6 +42,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_CAPPED = 0x100  # the answer to a failed request repeats only its header
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 10, 12
 NLMSGERR_ATTR_MSG = 1
+ARPHRD_ETHER = 1  # linux/if_arp.h
 
 RECEIVE_BYTES = 1 << 18  # the kernel fills at most 32 KiB of a dump at a time
 BATCH = 64  # requests in one send; their answers fit the receive buffer many times over
@@ -195,10 +196,13 @@ def _explanation(flags: int, body: bytes) -> str:
 def _link(message: Message) -> Link:
     info = message.get_attr("IFLA_LINKINFO")
     properties = message.get_attr("IFLA_PROP_LIST")
+    kind = (info.get_attr("IFLA_INFO_KIND") if info else None) or ""
+    if kind == "tun" and message["ifi_type"] == ARPHRD_ETHER:
+        kind = "tap"  # the kernel has one kind for both
     return Link(
         index=message["index"],
         name=message.get_attr("IFLA_IFNAME"),
-        kind=(info.get_attr("IFLA_INFO_KIND") if info else None) or "",
+        kind=kind,
         mtu=message.get_attr("IFLA_MTU"),
         up=bool(message["flags"] & IFF_UP),
         group=message.get_attr("IFLA_GROUP") or 0,

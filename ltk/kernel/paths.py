@@ -6,6 +6,7 @@ from pathlib import Path
 
 RUN = Path("/run/ltk")  # sockets, locks, logs, configurations in force; empty after a boot
 STATE = Path("/var/lib/ltk")  # keys; kept over a boot
+WIRES = "wires"  # the process that carries a lab's wires; no node has its name
 
 
 def run_folder(topology: str) -> Path:
@@ -36,6 +37,26 @@ def node_config(topology: str, node: str) -> Path:
 def node_log(topology: str, node: str) -> Path:
     """What the daemon of `node` says."""
     return run_folder(topology) / f"{node}.log"
+
+
+def wires_config(topology: str) -> Path:
+    """What the process of the wires starts from."""
+    return run_folder(topology) / f"{WIRES}.json"
+
+
+def wires_socket(topology: str) -> Path:
+    """The socket on which the process of the wires takes requests."""
+    return run_folder(topology) / f"{WIRES}.sock"
+
+
+def wires_log(topology: str) -> Path:
+    """What the process of the wires says."""
+    return run_folder(topology) / f"{WIRES}.log"
+
+
+def node_configs(topology: str) -> list[Path]:
+    """The configurations of all daemons, in the order of the nodes' names."""
+    return sorted(path for path in run_folder(topology).glob("*.json") if path.stem != WIRES)
 
 
 def supervisor_socket(topology: str) -> Path:

@@ -70,6 +70,8 @@ def findings() -> list[Finding]:
     if root:
         found += [_tried(*trial) for trial in _TRIALS]
     found += [
+        # The kernel's own netem is missing on many machines; the wire does the same on all of them.
+        Finding("link delay", True, "the user-space wire (ltk does not use netem)", ""),
         _program("ping", "apt-get install iputils-ping", needed=False),
         _program("tcpdump", "apt-get install tcpdump", needed=False),
         _program("iperf3", "apt-get install iperf3", needed=False),
@@ -117,6 +119,10 @@ def _try_tun() -> None:
     tuntap.create(None, "ltk0", [])
 
 
+def _try_tap() -> None:
+    tuntap.create_tap(None, "wan", [])
+
+
 def _try_nat() -> None:
     rules = """
         table inet ltk {
@@ -139,6 +145,7 @@ _TRIALS: tuple[tuple[str, Callable[[], None], str], ...] = (
     ("veth", _try_veth, "The kernel needs CONFIG_VETH: modprobe veth"),
     ("bridge", _try_bridge, "The kernel needs CONFIG_BRIDGE: modprobe bridge"),
     ("tun device", _try_tun, "The kernel needs CONFIG_TUN: modprobe tun"),
+    ("tap device", _try_tap, "The kernel needs CONFIG_TUN: modprobe tun"),
     (
         "nftables nat",
         _try_nat,

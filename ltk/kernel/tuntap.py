@@ -1,6 +1,6 @@
-"""Persistent TUN devices: made here and by nobody else; the daemons only attach to them.
+"""Persistent TUN and TAP devices: made here and by nobody else; the processes only attach to them.
 
-A device that outlives its daemon keeps its addresses and routes while the daemon is started anew.
+A device that outlives its process keeps its addresses and routes while the process is started anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 
 from ltk.errors import InTheWayError, LtkError, MissingError
-from ltk.kernel import messages, netns
+from ltk.kernel import messages, netns, tap
 from ltk.kernel.netlink import Netlink
 
 CLONE_DEVICE = "/dev/net/tun"
@@ -22,15 +22,25 @@ IFREQ = struct.Struct("16sH22x")
 
 
 def create(namespace: str | None, name: str, then: Sequence[messages.Request]) -> None:
-    """Make the TUN device `name`, run the requests `then` on it, and only then make it persistent.
+    """Make the TUN device `name`, as of `_create`."""
+    _create(namespace, name, IFF_TUN | IFF_NO_PI, then)
+
+
+def create_tap(namespace: str | None, name: str, then: Sequence[messages.Request]) -> None:
+    """Make the TAP device `name`, as of `_create`; its frames will have virtio headers."""
+    _create(namespace, name, tap.FLAGS, then)
+
+
+def _create(namespace: str | None, name: str, flags: int, then: Sequence[messages.Request]) -> None:
+    """Make the device `name`, run the requests `then` on it, and only then make it persistent.
 
     Until that last step the device goes with this process, so that no unmarked one can stay behind.
     """
-    doing = f"creating the TUN device {name}"
+    doing = f"creating the {'TUN' if flags & IFF_TUN else 'TAP'} device {name}"
     with netns.inside(namespace):
         descriptor = _open(doing)
         try:
-            fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(name.encode(), IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL))
+            fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(name.encode(), flags | IFF_TUN_EXCL))
             with Netlink.open() as netlink:
                 netlink.run([messages.set_link(name, group=messages.GROUP), *then])
             fcntl.ioctl(descriptor, TUNSETPERSIST, 1)

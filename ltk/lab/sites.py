@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_interface, ip_network
 
+from ltk.lab.conditions import core_cable
 from ltk.lab.nat import LAN, WAN, internet_rules, router_rules
 from ltk.reconcile.resources import (
     Address,
@@ -71,7 +72,7 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
     for family in ("iptables", "ip6tables", "arptables"):
         # otherwise the rules would see what hosts of one LAN say to each other, and translate it
         yield Setting(scope, f"net.bridge.bridge-nf-call-{family}", "0")
-    yield Veth(End(scope, WAN, MTU), End(scope_of(topology, INTERNET), site.name, MTU))
+    yield core_cable(End(scope, WAN, MTU), End(scope_of(topology, INTERNET), site.name, MTU), site.link)
     yield Bridge(scope, LAN, MTU)
     for wan in site.wan:
         yield Address(scope, WAN, _alone(wan))

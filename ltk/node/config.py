@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ltk.errors import InvalidInputError
+from ltk.protocol.config import P2p, PathPolicy
 
 VERSION = 1
 KEY_SIZE = 32  # bytes; Curve25519 points and scalars, pre-shared keys
@@ -50,7 +51,7 @@ class PeerSettings:
     """One peer of the node.
 
     `public_key` is base64 as `wg` writes it; `endpoint` is "host:port" or "[v6]:port", where host may
-    be a name; `keepalive` is in seconds, 0 for none.
+    be a name; `keepalive` is in seconds, 0 for none. `p2p` and `path` count between clients only.
     """
 
     name: str
@@ -60,6 +61,8 @@ class PeerSettings:
     endpoint: str | None
     allowed_ips: tuple[IPv4Network | IPv6Network, ...]
     keepalive: int
+    p2p: P2p = P2p.ON_DEMAND
+    path: PathPolicy = PathPolicy.AUTO
 
     def to_json(self) -> dict[str, object]:
         """The JSON value that `DaemonConfig.from_json` reads back to an equal object."""
@@ -71,6 +74,8 @@ class PeerSettings:
             "endpoint": self.endpoint,
             "allowed_ips": [str(network) for network in self.allowed_ips],
             "keepalive": self.keepalive,
+            "p2p": self.p2p.value,
+            "path": self.path.value,
         }
 
 
@@ -239,6 +244,8 @@ def _peer(fields: _Fields) -> PeerSettings:
         endpoint=endpoint,
         allowed_ips=fields.parsed_list("allowed_ips", ip_network, "a network, such as 10.0.0.0/24"),
         keepalive=fields.whole("keepalive", 0, KEEPALIVE_LIMIT),
+        p2p=fields.parsed_or("p2p", P2p, "one of " + ", ".join(P2p), P2p.ON_DEMAND),
+        path=fields.parsed_or("path", PathPolicy, "one of " + ", ".join(PathPolicy), PathPolicy.AUTO),
     )
     fields.nothing_else()
     return peer
@@ -301,6 +308,9 @@ class _Fields:
 
     def parsed(self, key: str, parse: Callable[[str], T], wanted: str) -> T:
         return self._parse(key, self.text(key), parse, wanted)
+
+    def parsed_or(self, key: str, parse: Callable[[str], T], wanted: str, default: T) -> T:
+        return self.parsed(key, parse, wanted) if key in self._left else default
 
     def parsed_list(self, key: str, parse: Callable[[str], T], wanted: str) -> tuple[T, ...]:
         return tuple(

@@ -13,17 +13,18 @@ from pathlib import Path
 
 from ltk.errors import InvalidInputError
 from ltk.node import config as configuration
+from ltk.node.addresses import AddressWatch, own_addresses
 from ltk.node.config import DaemonConfig, Role
 from ltk.node.control import Answer, ControlServer, Request
 from ltk.node.log import say
 from ltk.node.loop import Loop
 from ltk.node.notify import DEVICE_GONE, READY, STOPPING, Notifier
 from ltk.node.poller import Poller, Signals
-from ltk.node.report import describe, status
+from ltk.node.report import describe, status, why
 from ltk.node.resolve import Resolver
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
-from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerKind
 from ltk.protocol.primitives import public_key_of
 
 FLUSH_TIME = 0.2  # seconds that the last answers get at the end
@@ -77,6 +78,11 @@ class Daemon:
             undo.callback(tun.close)
             udp = Udp.open(config.listen, self._drops)
             undo.callback(udp.close)
+            stun = None
+            if config.role is Role.SERVER:
+                stun = Udp.open(0, self._drops)
+                undo.callback(stun.close)
+            self._stun_port = 0 if stun is None else stun.port
             self._poller = Poller()
             undo.callback(self._poller.close)
             self._resolver = Resolver(self._poller, self._resolved)
@@ -96,8 +102,11 @@ class Daemon:
             self._drops,
             on_event=self._log_event,
             on_device_gone=self._device_gone,
+            stun=stun,
         )
         self._loop.use_tun(tun)
+        self._addresses = AddressWatch(self._poller, self._tell_endpoints)
+        self._tell_endpoints()
         self._signals = Signals(self._poller, (signal.SIGTERM, signal.SIGINT), self._stop_for)
 
     def run(self) -> None:
@@ -106,6 +115,8 @@ class Daemon:
         self._notifier.tell(READY)
         self._loop.run()
         self._notifier.tell(STOPPING)
+        self._engine.shutdown(time.monotonic())
+        self._loop.drain()
         say("info", f"{self._config.node} has stopped")
 
     def close(self) -> None:
@@ -114,6 +125,7 @@ class Daemon:
         self._control.close()
         self._signals.close()
         self._resolver.close()
+        self._addresses.close()
         self._loop.close()
         self._poller.close()
 
@@ -121,6 +133,8 @@ class Daemon:
         match request:
             case {"do": "status"}:
                 answer(status(self._config, self._engine, self._loop, self._drops))
+            case {"do": "why", "peer": name}:
+                answer(why(self._config, self._engine, name))
             case {"do": "config"}:
                 answer(self._config_in_force())
             case {"do": "configure", "config": value}:
@@ -131,7 +145,8 @@ class Daemon:
                 answer({})
             case _:
                 raise InvalidInputError(
-                    "reading a request", "it is none of status, config, configure (with a config) and stop"
+                    "reading a request",
+                    "it is none of status, why (with a peer), config, configure (with a config) and stop",
                 )
 
     def _configure(self, value: object) -> None:
@@ -162,7 +177,7 @@ class Daemon:
             self._loop.use_udp(udp)
         if tun is not None:
             self._loop.use_tun(tun)
-        self._loop.drain()
+        self._tell_endpoints()
         say("info", f"configured: {len(config.peers)} peers, {config.device}, UDP port {self._loop.udp.port}")
 
     def _config_in_force(self) -> dict[str, object]:
@@ -194,9 +209,13 @@ class Daemon:
                     endpoint=self._endpoint(peer.endpoint),
                     allowed_ips=peer.allowed_ips,
                     keepalive=float(peer.keepalive),
+                    kind=PeerKind(peer.role.value),
+                    p2p=peer.p2p,
+                    path=peer.path,
                 )
                 for peer in config.peers
             ),
+            stun_port=self._stun_port,
         )
 
     def _endpoint(self, text: str | None) -> Endpoint | None:
@@ -205,6 +224,13 @@ class Daemon:
         host, port = configuration.split_endpoint(text)
         address = self._resolver.address(host)
         return None if address is None else Endpoint(address, port)
+
+    def _tell_endpoints(self) -> None:
+        """Tell the engine where this machine is, now that it may be elsewhere."""
+        port = self._loop.udp.port
+        addresses = own_addresses(without_device=self._config.device)
+        self._engine.set_local_endpoints((Endpoint(each, port) for each in addresses), time.monotonic())
+        self._loop.drain()
 
     def _resolved(self, host: str, address: str | None) -> None:
         if address is None:

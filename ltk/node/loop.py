@@ -25,7 +25,7 @@ DEVICE_GONE = "device-gone"  # a packet for the device while there was none
 
 
 class Loop:
-    """Moves packets between `tun`, `engine` and `udp` until `stop`.
+    """Moves packets between `tun`, `engine` and `udp` until `stop`. `stun` is a server's second socket.
 
     `on_event(event)` hears the engine's events, `on_device_gone(error)` once that the device has gone;
     the loop goes on without it, sessions and all, until `use_tun` gives it another.
@@ -40,10 +40,12 @@ class Loop:
         *,
         on_event: Callable[[Event], None],
         on_device_gone: Callable[[DeviceGoneError], None],
+        stun: Udp | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tun: Tun | None = None
         self.udp = udp
+        self.stun = stun
         self._poller = poller
         self._engine = engine
         self._drops = drops
@@ -53,6 +55,8 @@ class Loop:
         self._running = True
         self._packet = memoryview(bytearray(PACKET_LIMIT))
         poller.watch(udp.fileno(), IN, self._udp_ready)
+        if stun is not None:
+            poller.watch(stun.fileno(), IN, self._stun_ready)
 
     def run(self) -> None:
         """Turn until `stop`; returns within one turn of it."""
@@ -81,7 +85,10 @@ class Loop:
         """Carry out all that the engine has to say; due after whatever has been told to it."""
         engine = self._engine
         while (transmit := engine.poll_transmit()) is not None:
-            self.udp.send(*transmit)
+            datagram, to, socket = transmit
+            sender = self.stun if socket else self.udp
+            if sender is not None:
+                sender.send(datagram, to)
         while (packet := engine.poll_deliver()) is not None:
             self._deliver(packet)
         while (event := engine.poll_event()) is not None:
@@ -90,8 +97,10 @@ class Loop:
     def close(self) -> None:
         """Give back the device and the port."""
         self._let_go_of_tun()
-        self._poller.forget(self.udp.fileno())
-        self.udp.close()
+        for each in (self.udp, self.stun):
+            if each is not None:
+                self._poller.forget(each.fileno())
+                each.close()
 
     def _turn(self) -> None:
         self._wait(self._next_timeout())
@@ -126,14 +135,21 @@ class Loop:
             self._device_gone(DeviceGoneError(f"waiting at the device {self.tun.name}", "it was deleted"))
 
     def _udp_ready(self, _mask: int) -> None:
-        udp, engine, buffer = self.udp, self._engine, self._packet
+        self._receive(self.udp, 0)
+
+    def _stun_ready(self, _mask: int) -> None:
+        if self.stun is not None:
+            self._receive(self.stun, 1)
+
+    def _receive(self, udp: Udp, socket: int) -> None:
+        engine, buffer = self._engine, self._packet
         now = self._clock()
         for _ in range(BUDGET):
             if (received := udp.receive(buffer)) is None:
                 break
             length, source = received
             if source is not None:
-                engine.handle_datagram(buffer[:length], source, now)
+                engine.handle_datagram(buffer[:length], source, now, socket)
                 self.drain()
 
     def _deliver(self, packet: Buffer) -> None:

@@ -6,20 +6,32 @@ import os
 import time
 from collections import Counter
 
-from ltk.node.config import DaemonConfig, encode_key
+from ltk.errors import InvalidInputError
+from ltk.node.config import DaemonConfig, decode_key, encode_key
 from ltk.node.loop import Loop
 from ltk.protocol.engine import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CandidateStatus,
     Endpoint,
     EndpointChanged,
     Engine,
     Event,
+    GoodbyeReceived,
     HandshakeCompleted,
     HandshakeGaveUp,
     HelloReceived,
+    NatClassified,
+    NatMapping,
+    Observed,
+    PathChanged,
+    PeerRegistered,
     PeerStatus,
+    Relay,
     SessionErased,
+    Traffic,
 )
-from ltk.protocol.session import REJECT_AFTER_TIME
 
 VERSION = 1
 
@@ -28,6 +40,7 @@ def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]
     """The node at this moment. Bytes and packets are counted since the peer was configured, drops since
     the daemon's start; `listen` is the UDP port that is bound."""
     now = time.monotonic()
+    node = engine.node_status()
     counted = Counter({str(reason): count for reason, count in engine.drops.items()}) + drops
     return {
         "version": VERSION,
@@ -36,10 +49,23 @@ def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]
         "state": "running",
         "device": {"name": config.device, "state": "gone" if loop.tun is None else "attached"},
         "listen": loop.udp.port,
+        "endpoint_observed": None if node.observed is None else endpoint_text(node.observed),
+        "nat": {"mapping": _words(node.mapping)},
+        "announcements": {"sent": node.announce_attempts, "acknowledged": node.announce_acks},
+        "handshakes": dict(node.handshakes),
         "peers": [_peer(peer) for peer in engine.status(now)],
         "drops": dict(sorted(counted.items())),
         "pid": os.getpid(),
     }
+
+
+def why(config: DaemonConfig, engine: Engine, name: object) -> dict[str, object]:
+    """Each known way to the client `name`, and why it is the path or not; InvalidInputError for no peer."""
+    peer = next((peer for peer in config.peers if peer.name == name), None)
+    if peer is None:
+        raise InvalidInputError("explaining a path", f"{config.node} has no peer {name!r}")
+    found = engine.why(decode_key(peer.public_key), time.monotonic())
+    return {"version": VERSION, "peer": peer.name, "candidates": [_candidate(each) for each in found]}
 
 
 def describe(event: Event) -> str:
@@ -57,6 +83,22 @@ def describe(event: Event) -> str:
             return f"{peer}: speaks ltk {version}, capabilities {capabilities:#x}"
         case SessionErased(peer):
             return f"{peer}: keys erased"
+        case GoodbyeReceived(peer):
+            return f"{peer}: has stopped"
+        case PeerRegistered(peer):
+            return f"{peer}: registered"
+        case PathChanged(peer, old, new, reason):
+            return f"{peer}: path is {_place(new)}, was {_place(old)}: {reason}"
+        case AttemptStarted(peer, number):
+            return f"{peer}: attempt {number} at a direct path"
+        case AttemptSucceeded(peer, number, endpoint):
+            return f"{peer}: attempt {number} was answered from {endpoint_text(endpoint)}"
+        case AttemptFailed(peer, number, reason, retry_in):
+            return f"{peer}: attempt {number} failed, {reason}; next in {retry_in:.0f} s"
+        case Observed(endpoint):
+            return f"observed as {endpoint_text(endpoint)}"
+        case NatClassified(mapping):
+            return f"the NAT's mapping is {_words(mapping)}"
         case _:
             return str(event)
 
@@ -67,29 +109,68 @@ def endpoint_text(endpoint: Endpoint) -> str:
     return f"{host}:{endpoint.port}"
 
 
+def _place(place: Endpoint | Relay | None) -> str:
+    match place:
+        case None:
+            return "none"
+        case Relay():
+            return "the relay"
+        case Endpoint():
+            return endpoint_text(place)
+
+
+def _words(mapping: NatMapping) -> str | None:
+    return None if mapping is NatMapping.UNKNOWN else mapping.name.lower().replace("_", "-")
+
+
 def _peer(peer: PeerStatus) -> dict[str, object]:
-    age = peer.handshake_age
-    live = peer.sessions > 0 and age is not None and age < REJECT_AFTER_TIME
     return {
         "name": peer.name,
         "public_key": encode_key(peer.public_key),
+        "path": peer.path,
         "endpoint": None if peer.endpoint is None else endpoint_text(peer.endpoint),
-        "handshake_age_s": None if age is None else round(age, 1),
+        "rtt_ms": _milliseconds(peer.rtt),
+        "reason": peer.reason,
+        "handshake_age_s": _rounded(peer.handshake_age),
         "tx_bytes": peer.tx_bytes,
         "rx_bytes": peer.rx_bytes,
         "tx_packets": peer.tx_packets,
         "rx_packets": peer.rx_packets,
+        "by_path": {"direct": _traffic(peer.direct), "relay": _traffic(peer.relayed)},
         "staged": peer.staged,
-        "path": "direct" if live else "none",
-        "reason": _reason(peer, live),
+        "direct_attempts": peer.direct_attempts,
+        "direct_successes": peer.direct_successes,
+        "direct_failures": peer.direct_failures,
+        "switches": peer.switches,
     }
 
 
-def _reason(peer: PeerStatus, live: bool) -> str:
-    if live:
-        return f"direct: handshake {peer.handshake_age:.0f} s ago"
-    if peer.endpoint is None:
-        return "none: no endpoint is known, it has to call first"
-    if peer.handshake_age is None:
-        return "none: no handshake has been completed"
-    return f"none: the last handshake was {peer.handshake_age:.0f} s ago"
+def _traffic(traffic: Traffic) -> dict[str, int]:
+    return {
+        "tx_bytes": traffic.tx_bytes,
+        "rx_bytes": traffic.rx_bytes,
+        "tx_packets": traffic.tx_packets,
+        "rx_packets": traffic.rx_packets,
+    }
+
+
+def _candidate(candidate: CandidateStatus) -> dict[str, object]:
+    is_relay = isinstance(candidate.endpoint, Relay)
+    kind = "relay" if candidate.kind is None else candidate.kind.name.lower().replace("_", "-")
+    return {
+        "endpoint": None if is_relay else _place(candidate.endpoint),
+        "kind": kind,
+        "state": candidate.state,
+        "probe_age_s": _rounded(candidate.probe_age),
+        "proof_age_s": _rounded(candidate.proof_age),
+        "rtt_ms": _milliseconds(candidate.rtt),
+        "reason": candidate.reason,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

@@ -15,7 +15,7 @@ from ltk.protocol.messages import (
     MACS_SIZE,
     Buffer,
     CookieReply,
-    Endpoint,
+    Place,
     pack_cookie_reply,
     sender_of,
 )
@@ -95,7 +95,7 @@ class SourceLimiter:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def allow(self, source: Endpoint, now: float) -> bool:
+    def allow(self, source: Place, now: float) -> bool:
         """Count one handshake from `source`, whose address has been proven; return whether it may pass."""
         address = source.packed()[:-2]
         prefix = address if len(address) == 4 else address[:8]
@@ -131,19 +131,19 @@ class MacChecker:
         expected = keyed_mac(self._mac1_key, message[:-MACS_SIZE])
         return hmac.compare_digest(expected, message[-MACS_SIZE:-MAC_SIZE])
 
-    def mac2_is_valid(self, message: memoryview, source: Endpoint, now: float) -> bool:
+    def mac2_is_valid(self, message: memoryview, source: Place, now: float) -> bool:
         """Return whether the sender holds the cookie that was sent to `source`."""
         expected = keyed_mac(self._cookie_for(source, now), message[:-MAC_SIZE])
         return hmac.compare_digest(expected, message[-MAC_SIZE:])
 
-    def cookie_reply(self, message: memoryview, source: Endpoint, now: float) -> bytes:
+    def cookie_reply(self, message: memoryview, source: Place, now: float) -> bytes:
         """Make the cookie reply to a handshake message: 64 bytes, fewer than either message has."""
         nonce = self._random(24)
         mac1 = message[-MACS_SIZE:-MAC_SIZE]
         sealed = xseal(self._cookie_key, nonce, self._cookie_for(source, now), mac1)
         return pack_cookie_reply(CookieReply(sender_of(message), nonce, sealed))
 
-    def _cookie_for(self, source: Endpoint, now: float) -> bytes:
+    def _cookie_for(self, source: Place, now: float) -> bytes:
         if now - self._secret_from >= COOKIE_LIFETIME:
             self._secret = self._random(32)
             self._secret_from = now

@@ -22,6 +22,15 @@ class Drop(StrEnum):
     COOKIE_DEMANDED = "cookie-demanded"  # under load, without a valid mac2: a cookie reply was sent
     RATE_LIMITED = "rate-limited"
 
+    # Relayed datagrams, before any cryptography.
+    UNKNOWN_CHANNEL = "unknown-channel"  # or not the sender's: the refusal that was sent says no more
+    NOT_FROM_SERVER = "not-from-server"
+    CHANNEL_REFUSED = "channel-refused"  # the server's notice
+
+    # STUN.
+    STUN_REFUSED = "stun-refused"  # no binding request, or smaller than its answer, or too many
+    UNASKED_STUN = "unasked-stun"
+
     # Cryptography.
     NOT_AUTHENTIC = "not-authentic"
     LOW_ORDER_KEY = "low-order-key"
@@ -36,6 +45,9 @@ class Drop(StrEnum):
     MALFORMED_PACKET = "malformed-packet"
     MALFORMED_FRAME = "malformed-frame"
     UNKNOWN_FRAME = "unknown-frame"
+    UNEXPECTED_FRAME = "unexpected-frame"  # one that this peer has no business to send
+    UNASKED_REPLY = "unasked-reply"  # to no probe of ours, or not from where the probe went
+    STALE_ATTEMPT = "stale-attempt"  # an introduction to an attempt that is over
     SOURCE_NOT_ALLOWED = "source-not-allowed"
     ISOLATED = "isolated"  # between two peers of a server that keeps them apart
     HAIRPIN = "hairpin"  # the destination lies behind the peer that sent the packet
@@ -43,6 +55,7 @@ class Drop(StrEnum):
     # Packets on their way out.
     NO_ROUTE = "no-route"
     NO_ENDPOINT = "no-endpoint"
+    NO_DIRECT_PATH = "no-direct-path"  # the oldest packet staged for a peer that may not be relayed
     STAGED_OVERFLOW = "staged-overflow"  # the oldest staged packet made room for a newer one
     GAVE_UP = "gave-up"  # staged packets of a peer that did not answer for 90 s
     PEER_REMOVED = "peer-removed"  # staged packets of a peer that the configuration no longer names

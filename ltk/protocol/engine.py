@@ -13,31 +13,47 @@ The engine has no clock: `now` is in seconds, from any monotonic clock, and neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ltk.errors import InvalidInputError
-from ltk.protocol.config import EngineConfig, PeerConfig
+from ltk.protocol.config import EngineConfig, P2p, PathPolicy, PeerConfig, PeerKind
+from ltk.protocol.control import Control
 from ltk.protocol.cookie import LoadGauge, MacChecker, SourceLimiter
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CandidateStatus,
     EndpointChanged,
     Event,
+    GoodbyeReceived,
     HandshakeCompleted,
     HandshakeGaveUp,
     HelloReceived,
+    NatClassified,
+    NodeStatus,
+    Observed,
+    PathChanged,
+    PeerRegistered,
     PeerStatus,
     SessionErased,
+    Traffic,
 )
+from ltk.protocol.frames import CandidateKind, NatMapping
 from ltk.protocol.local import Local
 from ltk.protocol.messages import (
     COOKIE_REPLY_SIZE,
     DATA_OVERHEAD,
     INITIATION_SIZE,
+    RELAY_HEADER_SIZE,
     RESPONSE_SIZE,
     Buffer,
     Endpoint,
-    FrameKind,
     Kind,
+    Place,
+    Relay,
+    channel_of,
     ip_destination,
     ip_packet_length,
     ip_source,
@@ -46,7 +62,6 @@ from ltk.protocol.messages import (
     receiver_of_response,
     unpack_cookie_reply,
     unpack_data_header,
-    unpack_hello,
     unpack_initiation,
     unpack_response,
 )
@@ -55,20 +70,38 @@ from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE, LowOrderKeyError, NotAuthenticError, PrivateKey
 from ltk.protocol.routing import RoutingTable
 from ltk.protocol.session import Session
+from ltk.protocol.status import peer_status
 
 __all__ = [
+    "AttemptFailed",
+    "AttemptStarted",
+    "AttemptSucceeded",
+    "CandidateKind",
+    "CandidateStatus",
     "Drop",
     "Endpoint",
     "EndpointChanged",
     "Engine",
     "EngineConfig",
     "Event",
+    "GoodbyeReceived",
     "HandshakeCompleted",
     "HandshakeGaveUp",
     "HelloReceived",
+    "NatClassified",
+    "NatMapping",
+    "NodeStatus",
+    "Observed",
+    "P2p",
+    "PathChanged",
+    "PathPolicy",
     "PeerConfig",
+    "PeerKind",
+    "PeerRegistered",
     "PeerStatus",
+    "Relay",
     "SessionErased",
+    "Traffic",
 ]
 
 
@@ -92,6 +125,7 @@ class Engine:
         self._load = LoadGauge(now)
         self._limiter = SourceLimiter()
         self._peers: dict[bytes, Peer] = {}
+        self._control = Control(self._local, self._peers, now)
         self._routes: RoutingTable[Peer] = RoutingTable()
         self._addresses: frozenset[bytes] = frozenset()
         self._take_config(config, now)
@@ -123,25 +157,32 @@ class Engine:
     def _take_config(self, config: EngineConfig, now: float) -> None:
         old, self._config = self._config, config
         self._local.mtu = config.mtu
+        self._local.serves = config.forward
+        self._local.stun_port = config.stun_port
         self._addresses = frozenset(address.packed for address in config.addresses)
         kept = {peer.public_key for peer in config.peers}
         for key in self._peers.keys() - kept:
             self._peers.pop(key).close()
         changed: list[Peer] = []
+        registered: list[PeerRegistered] = []
         if config.private_key != old.private_key:
             self._change_identity(PrivateKey(config.private_key), now)
             changed.extend(self._peers.values())
         for wanted in config.peers:
             peer = self._peers.get(wanted.public_key)
             if peer is None:
-                self._peers[wanted.public_key] = peer = Peer(wanted, self._local)
+                self._peers[wanted.public_key] = peer = Peer(wanted, self._local, self._control)
                 changed.append(peer)
-            elif peer.config != wanted:
+                registered.append(PeerRegistered(wanted.name))
+            elif peer.config != wanted or config.forward != old.forward:
                 peer.reconfigure(wanted, now)
                 changed.append(peer)
         self._routes = RoutingTable(
             (network, self._peers[peer.public_key]) for peer in config.peers for network in peer.allowed_ips
         )
+        self._local.routes = self._routes
+        self._control.configure(config)
+        self._outbox.events.extend(registered)
         for peer in changed:
             peer.start_if_wanted(now)
 
@@ -150,6 +191,20 @@ class Engine:
         self._checker = MacChecker(identity.public, self._local.random, now)
         for peer in self._peers.values():
             peer.reset()
+
+    def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
+        """Take this node's own underlay endpoints: its addresses, each with the UDP port that is bound.
+
+        To be called at the start and whenever they change. What lies in the tunnel is left out.
+        """
+        self._outbox.begin()
+        self._control.set_local_endpoints(tuple(endpoints), now)
+
+    def shutdown(self, now: float) -> None:
+        """Say goodbye on every session. What the polls return then is the last that there is to send."""
+        self._outbox.begin()
+        for peer in self._peers.values():
+            peer.say_goodbye(now)
 
     # Packets out.
 
@@ -171,27 +226,51 @@ class Engine:
 
     # Datagrams in.
 
-    def handle_datagram(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
+    def handle_datagram(self, data: memoryview, source: Endpoint, now: float, socket: int = 0) -> Drop | None:
         """Take one UDP payload that arrived from `source` at `now`; return why it was refused, if so.
 
+        `socket` is 0 for the tunnel's own and 1 for a server's second one, where only STUN is spoken.
         Input that does not authenticate changes nothing but a counter. Cheap refusals come first,
         so that a flood is paid for by its sender.
         """
         self._outbox.begin()
-        match kind_of(data):
-            case Kind.DATA:
-                drop = self._handle_data(data, source, now)
-            case Kind.INITIATION:
-                drop = self._handle_initiation(data, source, now)
-            case Kind.RESPONSE:
-                drop = self._handle_response(data, source, now)
-            case Kind.COOKIE_REPLY:
-                drop = self._handle_cookie_reply(data, now)
-            case _:
-                drop = Drop.UNKNOWN_TYPE
+        kind = kind_of(data)
+        if kind is Kind.STUN:
+            drop = self._control.handle_stun(data, source, socket, now)
+        elif socket:
+            drop = Drop.UNKNOWN_TYPE
+        elif kind is Kind.RELAYED:
+            drop = self._handle_relayed(data, source, now)
+        else:
+            drop = self._handle_message(kind, data, source, now)
         return drop if drop is None else self._outbox.drop(drop)
 
-    def _handle_data(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
+    def _handle_relayed(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
+        """Relay a datagram, as a server, or take what was relayed, as a client."""
+        if self._config.forward:
+            return self._control.relay.forward(data, source, now)
+        server = self._local.server
+        if server is None or source != server.endpoint:
+            return Drop.NOT_FROM_SERVER
+        if len(data) == RELAY_HEADER_SIZE:
+            return self._control.handle_notice(data, now)
+        message = data[RELAY_HEADER_SIZE:]
+        return self._handle_message(kind_of(message), message, Relay(channel_of(data)), now)
+
+    def _handle_message(self, kind: Kind | None, data: memoryview, source: Place, now: float) -> Drop | None:
+        match kind:
+            case Kind.DATA:
+                return self._handle_data(data, source, now)
+            case Kind.INITIATION:
+                return self._handle_initiation(data, source, now)
+            case Kind.RESPONSE:
+                return self._handle_response(data, source, now)
+            case Kind.COOKIE_REPLY:
+                return self._handle_cookie_reply(data, now)
+            case _:
+                return Drop.UNKNOWN_TYPE
+
+    def _handle_data(self, data: memoryview, source: Place, now: float) -> Drop | None:
         size = len(data)
         if size < DATA_OVERHEAD:
             return Drop.WRONG_LENGTH
@@ -206,15 +285,17 @@ class Engine:
         if isinstance(opened, Drop):
             return opened
         peer.authenticated(session, source, size, now)
-        return self._handle_payload(peer, session, room, now)
+        return self._handle_payload(peer, session, room, source, now)
 
-    def _handle_payload(self, peer: Peer, session: Session, payload: memoryview, now: float) -> Drop | None:
+    def _handle_payload(
+        self, peer: Peer, session: Session, payload: memoryview, source: Place, now: float
+    ) -> Drop | None:
         match payload[0] >> 4 if payload else 0:
             case 4 | 6:
                 peer.heard_payload(is_packet=True, now=now)
                 return self._route_in(peer, payload, now)
             case 2:
-                return _handle_frame(peer, session, payload, now)
+                return self._control.handle_frame(peer, session, payload, source, now)
             case 0 if not payload:
                 peer.heard_payload(is_packet=False, now=now)
                 return None
@@ -240,18 +321,18 @@ class Engine:
 
     # Handshakes in.
 
-    def _admit(self, message: memoryview, source: Endpoint, now: float) -> Drop | None:
+    def _admit(self, message: memoryview, source: Place, now: float) -> Drop | None:
         """Decide by its macs, and under load by its rate, whether a handshake message is worth its cost."""
         if not self._checker.mac1_is_valid(message):
             return Drop.BAD_MAC1
         if not self._load.note(now):
             return None
         if not self._checker.mac2_is_valid(message, source, now):
-            self._outbox.transmit.append((self._checker.cookie_reply(message, source, now), source))
+            self._local.send(self._checker.cookie_reply(message, source, now), source)
             return Drop.COOKIE_DEMANDED
         return None if self._limiter.allow(source, now) else Drop.RATE_LIMITED
 
-    def _handle_initiation(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
+    def _handle_initiation(self, data: memoryview, source: Place, now: float) -> Drop | None:
         if len(data) != INITIATION_SIZE:
             return Drop.WRONG_LENGTH
         if (refusal := self._admit(data, source, now)) is not None:
@@ -262,16 +343,17 @@ class Engine:
             peer = self._peers.get(noise.read_static(message.ephemeral, message.static))
             if peer is None:
                 return Drop.UNKNOWN_PEER
-            if peer.static_shared is None:
+            static_shared = peer.handshake.static_shared
+            if static_shared is None:
                 return Drop.LOW_ORDER_KEY
-            timestamp = noise.read_payload(peer.static_shared, message.timestamp)
+            timestamp = noise.read_payload(static_shared, message.timestamp)
         except NotAuthenticError:
             return Drop.NOT_AUTHENTIC
         except LowOrderKeyError:
             return Drop.LOW_ORDER_KEY
-        return peer.accept_initiation(noise, message, timestamp, source, len(data), now)
+        return peer.handshake.accept_initiation(noise, message, timestamp, source, len(data), now)
 
-    def _handle_response(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
+    def _handle_response(self, data: memoryview, source: Place, now: float) -> Drop | None:
         if len(data) != RESPONSE_SIZE:
             return Drop.WRONG_LENGTH
         peer = self._local.handshakes.get(receiver_of_response(data))
@@ -279,7 +361,7 @@ class Engine:
             return Drop.UNKNOWN_RECEIVER
         if (refusal := self._admit(data, source, now)) is not None:
             return refusal
-        return peer.accept_response(unpack_response(data), source, len(data), now)
+        return peer.handshake.accept_response(unpack_response(data), source, len(data), now)
 
     def _handle_cookie_reply(self, data: memoryview, now: float) -> Drop | None:
         if len(data) != COOKIE_REPLY_SIZE:
@@ -287,7 +369,7 @@ class Engine:
         peer = self._peer_of_index(receiver_of_cookie_reply(data))
         if peer is None:
             return Drop.UNKNOWN_RECEIVER
-        return peer.accept_cookie(unpack_cookie_reply(data), now)
+        return peer.handshake.accept_cookie(unpack_cookie_reply(data), now)
 
     def _peer_of_index(self, index: int) -> Peer | None:
         """Find whom a handshake message with this sender's index went to: an initiation or a response."""
@@ -309,8 +391,8 @@ class Engine:
         """
         return self._local.queue.next_timeout()
 
-    def poll_transmit(self) -> tuple[Buffer, Endpoint] | None:
-        """Return the next datagram to send, and where to; None where there is no more."""
+    def poll_transmit(self) -> tuple[Buffer, Endpoint, int] | None:
+        """Return the next datagram to send, where to, and from which socket; None where there is no more."""
         return self._outbox.transmit.popleft() if self._outbox.transmit else None
 
     def poll_deliver(self) -> Buffer | None:
@@ -323,22 +405,24 @@ class Engine:
 
     def status(self, now: float) -> tuple[PeerStatus, ...]:
         """Return the state of each peer, in the order of the configuration."""
-        return tuple(self._peers[peer.public_key].status(now) for peer in self._config.peers)
+        peers = (self._peers[peer.public_key] for peer in self._config.peers)
+        return tuple(peer_status(peer, self._local, now) for peer in peers)
 
+    def why(self, public_key: bytes, now: float) -> tuple[CandidateStatus, ...]:
+        """Return every known way to a client, with why it is the path or not; () for any other peer."""
+        peer = self._peers.get(public_key)
+        return () if peer is None or peer.paths is None else peer.paths.why(now)
 
-def _handle_frame(peer: Peer, session: Session, frame: memoryview, now: float) -> Drop | None:
-    """Act on a control frame; those of later versions are ignored."""
-    kind = frame[0]
-    if kind not in (FrameKind.HELLO, FrameKind.HELLO_ACK):
-        return Drop.UNKNOWN_FRAME
-    hello = unpack_hello(frame)
-    if hello is None:
-        return Drop.MALFORMED_FRAME
-    if kind == FrameKind.HELLO:
-        peer.accept_hello(session, hello, now)
-    else:
-        peer.accept_hello_ack(session, hello)
-    return None
+    def node_status(self) -> NodeStatus:
+        """Return how the server sees this node, and what the node has tried since its start."""
+        announcer = self._control.announcer
+        return NodeStatus(
+            observed=announcer.observed,
+            mapping=self._local.mapping,
+            announce_attempts=announcer.attempts,
+            announce_acks=announcer.acks,
+            handshakes=dict(self._local.counts),
+        )
 
 
 def _check(config: EngineConfig) -> None:

@@ -9,10 +9,14 @@ a non-zero reserved byte is an unknown type.
     3 cookie reply   64   type 4, receiver 4, nonce 24, cookie 16+16
     4 data         32+n   type 4, receiver 4, counter 8, payload n, tag 16
 
-Inside a session the first byte of the payload tells its kind: an IP packet by its version, none
-for a keepalive, 0x2_ for a control frame. Control frames may be followed by padding.
+A datagram that a server relays is a whole message of these four behind eight bytes:
 
-    HELLO / HELLO_ACK  8  kind 1, version 1, zeros 2, capabilities 4
+    relayed         8+n   type 0x80, channel 4, message n
+
+Alone, those eight bytes are the server's notice that it refuses the channel.
+
+Inside a session the first byte of the payload tells its kind: an IP packet by its version, none
+for a keepalive, 0x2_ for a control frame (see frames).
 """
 
 from __future__ import annotations
@@ -32,8 +36,8 @@ DATA_OVERHEAD = 32  # the header and the tag
 MAC_SIZE = 16
 MACS_SIZE = 2 * MAC_SIZE  # mac1 and mac2 end both handshake messages
 TAG_SIZE = 16
+RELAY_HEADER_SIZE = 8
 
-HELLO_VERSION = 1
 _STUN_MAGIC_COOKIE = 0x2112A442  # RFC 8489, section 5; big-endian in bytes 4 to 8
 
 
@@ -48,6 +52,19 @@ class Endpoint(NamedTuple):
         address = self.address.partition("%")[0]
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return socket.inet_pton(family, address) + self.port.to_bytes(2, "big")
+
+
+class Relay(NamedTuple):
+    """A peer reached through the server, by the number of this node's channel to it."""
+
+    channel: int
+
+    def packed(self) -> bytes:
+        """Return bytes that no packed endpoint equals."""
+        return self.channel.to_bytes(4, "little") + b"relay"
+
+
+Place = Endpoint | Relay  # where a datagram comes from or goes to
 
 
 class Kind(IntEnum):
@@ -66,6 +83,17 @@ class FrameKind(IntEnum):
 
     HELLO = 0x20
     HELLO_ACK = 0x21
+    OBSERVED = 0x22
+    ANNOUNCE = 0x23
+    ANNOUNCE_ACK = 0x24
+    CONNECT = 0x25
+    INTRODUCE = 0x26
+    NOT_AVAILABLE = 0x27
+    PROBE = 0x28
+    PROBE_REPLY = 0x29
+    CHANNEL = 0x2A
+    CHANNEL_ACK = 0x2B
+    GOODBYE = 0x2C
 
 
 class Initiation(NamedTuple):
@@ -94,25 +122,19 @@ class CookieReply(NamedTuple):
     cookie: bytes
 
 
-class Hello(NamedTuple):
-    """What a HELLO or a HELLO_ACK says about its sender."""
-
-    version: int
-    capabilities: int
-
-
 _INITIATION = struct.Struct("<II32s48s28s")
 _RESPONSE = struct.Struct("<III32s16s")
 _COOKIE_REPLY = struct.Struct("<II24s32s")
 _DATA_HEADER = struct.Struct("<IIQ")
 _INDEX = struct.Struct("<I")
-_HELLO = struct.Struct("<BBxxI")
+_RELAY_HEADER = struct.Struct("<II")
 _TAI64N = struct.Struct(">QI")
 _TAI64_EPOCH = (1 << 62) + 10  # 1970 in TAI64, with the ten seconds that WireGuard's own code adds
 
 # Bound methods: a data header is written and read once per packet.
 pack_data_header_into = _DATA_HEADER.pack_into  # (buffer, offset, Kind.DATA, receiver, counter)
 unpack_data_header = _DATA_HEADER.unpack_from  # (buffer) -> (type, receiver, counter)
+pack_relay_header_into = _RELAY_HEADER.pack_into  # (buffer, offset, Kind.RELAYED, channel)
 
 _KINDS = {kind.value: kind for kind in Kind if kind is not Kind.STUN}
 
@@ -172,16 +194,14 @@ def receiver_of_cookie_reply(reply: memoryview) -> int:
     return int(_INDEX.unpack_from(reply, 4)[0])
 
 
-def pack_hello(kind: FrameKind, hello: Hello) -> bytes:
-    """Lay out a HELLO or a HELLO_ACK."""
-    return _HELLO.pack(kind, *hello)
+def channel_of(relayed: memoryview) -> int:
+    """Return the channel of a relayed datagram or of a refusal."""
+    return int(_INDEX.unpack_from(relayed, 4)[0])
 
 
-def unpack_hello(frame: memoryview) -> Hello | None:
-    """Read a HELLO or a HELLO_ACK, padded or not; None where it is too short."""
-    if len(frame) < _HELLO.size:
-        return None
-    return Hello._make(_HELLO.unpack_from(frame)[1:])
+def relayed(channel: int, datagram: Buffer = b"") -> bytes:
+    """Lay out a datagram for a channel; without one, the notice that the channel is refused."""
+    return _RELAY_HEADER.pack(Kind.RELAYED, channel) + datagram
 
 
 def pack_timestamp(unix_nanoseconds: int) -> bytes:

@@ -20,7 +20,7 @@ class Outbox:
     __slots__ = ("_buffer", "_used", "deliver", "drops", "events", "transmit")
 
     def __init__(self) -> None:
-        self.transmit: deque[tuple[Buffer, Endpoint]] = deque()
+        self.transmit: deque[tuple[Buffer, Endpoint, int]] = deque()  # with the socket to send from
         self.deliver: deque[Buffer] = deque()
         self.events: deque[Event] = deque()
         self.drops: Counter[Drop] = Counter()

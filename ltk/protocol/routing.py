@@ -43,6 +43,15 @@ class RoutingTable(Generic[Target]):
         self._cache[address] = target
         return target
 
+    def claims(self, address: bytes) -> bool:
+        """Return whether any prefix but a default route holds `address` (4 or 16 bytes)."""
+        number = int.from_bytes(address, "big")
+        return any(
+            number >> host_bits in prefixes
+            for host_bits, prefixes in self._families[len(address)]
+            if host_bits < 8 * len(address)
+        )
+
     def _search(self, address: bytes) -> Target | None:
         number = int.from_bytes(address, "big")
         for host_bits, prefixes in self._families[len(address)]:

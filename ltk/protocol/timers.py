@@ -24,6 +24,11 @@ class Timer(IntEnum):
     PERSISTENT_KEEPALIVE = 3  # nothing passed in either direction
     REPEAT_HELLO = 4  # said HELLO, not acknowledged
     ERASE_SESSIONS = 5  # no new session for too long
+    DOUBT_PEER = 6  # said something that an ltk peer answers, heard nothing
+    TEND_PATHS = 7  # a probe is due, or its answer, or the next attempt
+    OPEN_CHANNELS = 8  # asked for a relay channel, not answered
+    ANNOUNCE = 9  # not acknowledged, or not said for a while
+    ASK_STUN = 10  # asked, not answered
 
 
 class TimerQueue:

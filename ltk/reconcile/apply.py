@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import netlink, netns, nft, paths, probe, sysctl
 from ltk.reconcile.desired import desired
-from ltk.reconcile.execute import execute, write_private
+from ltk.reconcile.execute import execute
+from ltk.reconcile.files import write_private
 from ltk.reconcile.observe import Observation, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
 from ltk.reconcile.resources import Setting, State, scope_of

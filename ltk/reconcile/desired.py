@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from ltk.kernel import paths
 from ltk.lab import sites
 from ltk.node import config as node_config
+from ltk.protocol.config import P2p
 from ltk.reconcile.resources import (
     Address,
     Daemon,
@@ -52,10 +53,14 @@ def _tunnel(topology: Topology, node: Node, keys: Keyring) -> Iterator[Resource]
 
 
 def daemon_config(topology: Topology, node: Node, keys: Keyring) -> node_config.DaemonConfig:
-    """What the daemon of `node` is told: clients know the server, the server knows everybody."""
+    """What the daemon of `node` is told: the server knows everybody, clients know it and each other.
+
+    Stock WireGuard peers know nobody but the server, and where that keeps its clients apart, so do those.
+    """
     peers = [other for other in topology.nodes if other is not node]
     if node.role is Role.CLIENT:
-        peers = [topology.server]
+        known = (Role.SERVER,) if topology.server.isolation else (Role.SERVER, Role.CLIENT)
+        peers = [other for other in peers if other.role in known]
     return node_config.DaemonConfig(
         topology=topology.name,
         node=node.name,
@@ -72,6 +77,7 @@ def daemon_config(topology: Topology, node: Node, keys: Keyring) -> node_config.
 
 
 def _peer(topology: Topology, node: Node, other: Node, keys: Keyring) -> node_config.PeerSettings:
+    between_clients = node.role is other.role is Role.CLIENT
     return node_config.PeerSettings(
         name=other.name,
         role=node_config.Role(other.role.value),
@@ -79,8 +85,16 @@ def _peer(topology: Topology, node: Node, other: Node, keys: Keyring) -> node_co
         preshared_key_file=psk_file(topology.name) if keys.psk_id else None,
         endpoint=other.endpoint,
         allowed_ips=_reachable_through(topology, node, other),
-        keepalive=node.keepalive,
+        # What keeps a path between clients alive are probes, once there is one.
+        keepalive=0 if between_clients else node.keepalive,
+        p2p=_p2p(node, other) if between_clients else P2p.ON_DEMAND,
     )
+
+
+def _p2p(node: Node, other: Node) -> P2p:
+    """What holds for a pair: off where either is, and eager where either is."""
+    wishes = {node.p2p.value, other.p2p.value}
+    return next(wish for wish in (P2p.OFF, P2p.EAGER, P2p.ON_DEMAND) if wish.value in wishes)
 
 
 def _reachable_through(topology: Topology, node: Node, other: Node) -> tuple[Network, ...]:

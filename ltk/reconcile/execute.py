@@ -19,8 +19,10 @@ from ltk.errors import LtkError
 from ltk.kernel import messages, netns, nft, paths, processes, sysctl, tuntap
 from ltk.kernel.messages import Request
 from ltk.kernel.netlink import Netlink
+from ltk.lab.conditions import span_of
 from ltk.node.control import ask
-from ltk.reconcile import rules
+from ltk.reconcile import rules, wires
+from ltk.reconcile.files import write_private
 from ltk.reconcile.observe import LOOPBACK, mark_of
 from ltk.reconcile.plan import Create, Operation, Remove, Update
 from ltk.reconcile.resources import (
@@ -37,6 +39,7 @@ from ltk.reconcile.resources import (
     Stray,
     Tun,
     Veth,
+    Wire,
     place_of,
 )
 from ltk.supervise import client as supervisor
@@ -136,6 +139,27 @@ def _cables(topology: str, operations: Sequence[Operation]) -> None:
                 configured[end.scope] += _end_requests(topology, end, other)
         _run(made)
     _run(configured)
+
+
+def _wires(topology: str, operations: Sequence[Operation]) -> None:
+    """The devices first, then one word to the process that carries them."""
+    spans = {span.ends: span for span in wires.stored(topology) if wires.is_there(span)}
+    for operation in operations:
+        wire = operation.resource
+        assert isinstance(wire, Wire)
+        span = span_of(wire)
+        if isinstance(operation, Remove):
+            _run({end.scope: [messages.delete_link(end.device)] for end in (wire.a, wire.b)})
+            spans.pop(span.ends, None)
+            continue
+        for end, other in ((wire.a, wire.b), (wire.b, wire.a)):
+            requests = _end_requests(topology, end, other)
+            if isinstance(operation, Create):
+                tuntap.create_tap(end.scope, end.device, requests)
+            else:
+                _run({end.scope: requests})
+        spans[span.ends] = span
+    wires.carry(topology, spans.values())
 
 
 def _end_requests(topology: str, end: End, other: End) -> list[Request]:
@@ -251,18 +275,6 @@ def _stop(topology: str, node: str) -> None:
         supervisor.stop_node(topology, node)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file whole or not at all; nobody but its owner can read it at any moment."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        fresh.replace(path)
-    except OSError as error:
-        raise LtkError(f"writing {path}", str(error.strerror)) from error
-
-
 def _by_scope(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
     found: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:
@@ -295,6 +307,7 @@ _DOERS: dict[type[Resource], Callable[[str, Sequence[Operation]], None]] = {
     Stray: _strays,
     Bridge: _bridges,
     Veth: _cables,
+    Wire: _wires,
     Tun: _tuns,
     Address: _addresses,
     Route: _routes,

@@ -16,8 +16,9 @@ from ltk.errors import LtkError
 from ltk.kernel import netns, nft, paths, sysctl
 from ltk.kernel.messages import GROUP, PROTOCOL, Link
 from ltk.kernel.netlink import Netlink
+from ltk.lab.conditions import Tap
 from ltk.node.control import ask
-from ltk.reconcile import rules, secrets
+from ltk.reconcile import rules, secrets, wires
 from ltk.reconcile.resources import (
     Address,
     Bridge,
@@ -33,6 +34,7 @@ from ltk.reconcile.resources import (
     Stray,
     Tun,
     Veth,
+    Wire,
     scope_of,
     state_of,
 )
@@ -78,7 +80,7 @@ def observe(topology: str, settings: Iterable[Setting] = ()) -> Observation:
                 scopes.append(scope)
             else:
                 found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
-    _pair_ends(found)
+    _pair_ends(topology, found)
     found.resources += _settings(settings, set(scopes))
     for scope, objects in nft.tables(scopes, rules.FAMILY, rules.TABLE).items():
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
@@ -139,26 +141,32 @@ def _device(topology: str, scope: str, link: Link, links: dict[int, Link], found
         found.resources.append(Bridge(scope, link.name, link.mtu, link.up))
     elif link.kind == "tun":
         found.resources.append(Tun(scope, link.name, link.mtu, link.up))
-    elif link.kind == "veth":
+    elif link.kind in ("veth", "tap"):
         master = links[link.master].name if link.master in links else None
         found.ends[scope, link.name] = (link, master)
         place, device = mark.removeprefix(mark_of(topology) + ".").split(".")
         found.cables.add(frozenset({(scope, link.name), (scope_of(topology, place), device)}))
 
 
-def _pair_ends(found: _Found) -> None:
-    """Make cables of the ends; an end whose other end is nowhere to be found is a stray."""
+def _pair_ends(topology: str, found: _Found) -> None:
+    """Make cables and wires of the ends; one whose other end is nowhere to be found is a stray."""
+    in_force = wires.in_force(topology)
     for cable in found.cables:
+        places = [place for place in sorted(cable) if place in found.ends]
+        kinds = [found.ends[place][0].kind for place in places]
         ends = [
             End(scope, device, link.mtu, master, link.up)
-            for scope, device in sorted(cable)
-            if (scope, device) in found.ends
+            for scope, device in places
             for link, master in [found.ends[scope, device]]
         ]
-        if len(ends) == 2:
-            found.resources.append(Veth(ends[0], ends[1]))
-        else:
-            found.resources += [Stray(end.scope, end.device) for end in ends]
+        match kinds:
+            case ["veth", "veth"]:
+                found.resources.append(Veth(ends[0], ends[1]))
+            case ["tap", "tap"]:
+                conditions = in_force.get((Tap(*places[0]), Tap(*places[1])))
+                found.resources.append(Wire(ends[0], ends[1], conditions, conditions is not None))
+            case _:
+                found.resources += [Stray(end.scope, end.device) for end in ends]
 
 
 def _settings(wanted: Iterable[Setting], scopes: set[str]) -> list[Resource]:
@@ -181,7 +189,7 @@ def _settings(wanted: Iterable[Setting], scopes: set[str]) -> list[Resource]:
 
 def _daemons(topology: str) -> list[Resource]:
     found: list[Resource] = []
-    for path in sorted(paths.run_folder(topology).glob("*.json")):
+    for path in paths.node_configs(topology):
         node = path.stem
         scope = scope_of(topology, node)
         answer = _ask_config(topology, node, scope)

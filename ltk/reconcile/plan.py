@@ -27,6 +27,7 @@ from ltk.reconcile.resources import (
     Stray,
     Tun,
     Veth,
+    Wire,
 )
 
 HALF_MADE = "an earlier run was stopped in the middle of making it"
@@ -200,7 +201,7 @@ def _stands_on(resource: Resource, devices: set[tuple[str, str]]) -> bool:
 def _devices(resource: Resource) -> list[tuple[str, str]]:
     """The devices, each with its namespace, that go when `resource` does."""
     match resource:
-        case Veth():
+        case Veth() | Wire():
             return [(end.scope, end.device) for end in (resource.a, resource.b)]
         case Tun() | Bridge() | Stray():
             return [(resource.scope, resource.device)]

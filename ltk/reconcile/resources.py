@@ -155,6 +155,54 @@ class Veth(Resource):
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """What happens to packets on their way through a wire, to those of each direction alike."""
+
+    delay: int = 0  # microseconds, one way
+    jitter: int = 0  # microseconds by which the delay varies, up and down
+    loss: int = 0  # packets of a million that are lost
+    seed: int = 0
+
+    def __str__(self) -> str:
+        delay, jitter, loss = self.delay / 1000, self.jitter / 1000, self.loss / 10_000
+        return f"{delay:g}ms ±{jitter:g}ms, {loss:g}% lost (seed {self.seed})"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire(Resource):
+    """A cable with conditions: two TAP devices and the process that carries frames between them.
+
+    `conditions` are those in force, None where nobody knows them; `carried` is whether the process
+    holds both devices. The end that sorts first gives it its identity.
+    """
+
+    kind: ClassVar[str] = "wire"
+    rank: ClassVar[int] = 3
+    a: End
+    b: End
+    conditions: Conditions | None
+    carried: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.b.scope, self.b.device) < (self.a.scope, self.a.device):
+            first, second = self.b, self.a
+            object.__setattr__(self, "a", first)
+            object.__setattr__(self, "b", second)
+
+    @property
+    def scope(self) -> str:  # type: ignore[override]  # where its first end is
+        return self.a.scope
+
+    @property
+    def name(self) -> str:
+        return f"{self.a.device} - {self.b.device}@{self.b.scope}"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (self.a.scope, self.b.scope)
+
+
+@dataclass(frozen=True, slots=True)
 class Tun(Resource):
     """A persistent TUN device, to which a node's daemon attaches."""
 

@@ -1,4 +1,5 @@
-"""A node's daemon as a child of the supervisor: forked without exec, so that all share their pages."""
+"""The supervisor's children, forked without exec so that all share their pages: a lab's daemons, one a
+node, and the process that carries its wires."""
 
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from ltk.errors import LtkError
-from ltk.kernel import netns
+from ltk.kernel import netns, paths
 from ltk.node import daemon
 from ltk.node.log import say
 from ltk.node.notify import Notifier
+from ltk.supervise import wires
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ENDING = {signal.SIGTERM, signal.SIGINT}
@@ -33,6 +35,40 @@ class Order:
     namespace: str
     config: Path
     log: Path
+
+    @property
+    def what(self) -> str:
+        """What it is called where it fails."""
+        return f"the daemon of {self.node}"
+
+    def run(self, notifier: Notifier) -> None:
+        """Be it, until it ends."""
+        netns.enter(self.namespace)
+        daemon.run(self.config, notifier)
+
+
+@dataclass(frozen=True, slots=True)
+class WireOrder:
+    """What to run: the process that carries the wires of the file `config` and listens on `control`.
+
+    It stays in the machine's own namespace, since its wires lead through many. `node` is its name
+    among the nodes, which none of them has.
+    """
+
+    config: Path
+    control: Path
+    log: Path
+    node: str = paths.WIRES
+    namespace: str = ""
+
+    @property
+    def what(self) -> str:
+        """What it is called where it fails."""
+        return "the process of the wires"
+
+    def run(self, notifier: Notifier) -> None:
+        """Be it, until it ends."""
+        wires.run(self.config, self.control, notifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +92,8 @@ class Process:
         self.notices.close()
 
 
-def spawn(order: Order, let_go: Callable[[], None]) -> Process:
-    """Fork the daemon of `order`. In the child `let_go` closes what belongs to the supervisor.
+def spawn(order: Order | WireOrder, let_go: Callable[[], None]) -> Process:
+    """Fork what `order` says. In the child `let_go` closes what belongs to the supervisor.
 
     The child ends with the supervisor, however that ends. Only for a process with one thread.
     Raises LtkError where the machine has no room for another process.
@@ -77,28 +113,27 @@ def spawn(order: Order, let_go: Callable[[], None]) -> Process:
         return Process(pid, os.pidfd_open(pid), ours)
     except OSError as error:
         ours.close()
-        raise LtkError(f"forking the daemon of {order.node}", error.strerror or str(error)) from None
+        raise LtkError(f"forking {order.what}", error.strerror or str(error)) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
 
 def _be_the_child(
-    order: Order,
+    order: Order | WireOrder,
     notices: socket.socket,
     parent: int,
     let_go: Callable[[], None],
     mask: set[int | signal.Signals],
 ) -> NoReturn:
-    """Run the daemon and leave without returning into the supervisor's frames, whatever happens."""
+    """Run it and leave without returning into the supervisor's frames, whatever happens."""
     status = 1
     try:
         _end_with(parent)
         let_go()
         _write_to(order.log)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        netns.enter(order.namespace)
-        daemon.run(order.config, Notifier(notices))
+        order.run(Notifier(notices))
         status = 0
     except LtkError as error:
         say("error", f"{error} {error.hint or ''}".rstrip())

@@ -86,6 +86,12 @@ def start_node(topology: str, node: str, *, namespace: str, config: Path, log: P
     return int(str(answer["pid"]))
 
 
+def start_wires(topology: str) -> int:
+    """Have the process of the wires run, from the files of `ltk.kernel.paths`; else as `start_node`."""
+    answer = ask(paths.supervisor_socket(topology), {"do": "start-wires"}, START_DEADLINE)
+    return int(str(answer["pid"]))
+
+
 def stop_node(topology: str, node: str) -> None:
     """Stop the daemon of `node` and any repair of it; returns when they are gone. Nothing to stop is fine."""
     ask(paths.supervisor_socket(topology), {"do": "stop", "node": node}, STOP_DEADLINE)

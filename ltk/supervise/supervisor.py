@@ -1,4 +1,4 @@
-"""Keeps the daemons of one topology up, and goes when it is told to.
+"""Keeps the daemons of one topology, and the process of its wires, up, and goes when it is told to.
 
 States of a node, and what moves it on:
 
@@ -25,7 +25,7 @@ from ltk.node.control import Answer, ControlServer, Request, failure
 from ltk.node.log import say
 from ltk.node.notify import DEVICE_GONE, READY
 from ltk.node.poller import IN, Backoff, Deadline, Poller, Signals
-from ltk.supervise.child import Order, Process, spawn
+from ltk.supervise.child import Order, Process, WireOrder, spawn
 from ltk.supervise.client import tail
 from ltk.supervise.repair import Repairs
 
@@ -53,7 +53,7 @@ class Node:
     `proven` says that it has been ready once: from then on a start that fails is tried again.
     """
 
-    order: Order
+    order: Order | WireOrder
     state: State = State.WAITING
     process: Process | None = None
     began: float = 0.0
@@ -105,7 +105,23 @@ class Supervisor:
     def _handle(self, request: Request, answer: Answer) -> None:
         match request:
             case {"do": "start", "node": str(), "namespace": str(), "config": str(), "log": str()}:
-                self._start(request, answer)
+                order = Order(
+                    str(request["node"]),
+                    str(request["namespace"]),
+                    Path(str(request["config"])),
+                    Path(str(request["log"])),
+                )
+                self._start(order, answer)
+            case {"do": "start-wires"}:
+                topology = self._topology
+                self._start(
+                    WireOrder(
+                        config=paths.wires_config(topology),
+                        control=paths.wires_socket(topology),
+                        log=paths.wires_log(topology),
+                    ),
+                    answer,
+                )
             case {"do": "stop", "node": str(name)}:
                 self._stop(name, lambda: answer({}))
             case {"do": "list"}:
@@ -117,17 +133,11 @@ class Supervisor:
             case _:
                 raise InvalidInputError(
                     "reading a request",
-                    "it is none of start, stop, list, rest and shutdown with what they need",
+                    "it is none of start, start-wires, stop, list, rest and shutdown with what they need",
                 )
 
-    def _start(self, request: Request, answer: Answer) -> None:
-        order = Order(
-            str(request["node"]),
-            str(request["namespace"]),
-            Path(str(request["config"])),
-            Path(str(request["log"])),
-        )
-        doing = f"starting the daemon of {order.node}"
+    def _start(self, order: Order | WireOrder, answer: Answer) -> None:
+        doing = f"starting {order.what}"
         if self._ending is not None:
             raise BusyError(doing, "the supervisor is ending")
         node = self._nodes.setdefault(order.node, Node(order))
@@ -218,9 +228,7 @@ class Supervisor:
         name, log = node.order.node, node.order.log
         said = tail(log, node.log_size) if log.exists() else "it said nothing"
         say("error", f"{name} ended {how} before it was ready")
-        error = LtkError(
-            f"starting the daemon of {name}", f"it ended {how}: {said}", hint=f"Its log is {log}."
-        )
+        error = LtkError(f"starting {node.order.what}", f"it ended {how}: {said}", hint=f"Its log is {log}.")
         waiting, node.waiting_for_start = node.waiting_for_start, []
         for answer in waiting:
             answer(failure(error))
@@ -235,7 +243,7 @@ class Supervisor:
             return
         node.state = State.STOPPING
         for answer in node.waiting_for_start:
-            answer(failure(LtkError(f"starting the daemon of {name}", "it was asked to stop meanwhile")))
+            answer(failure(LtkError(f"starting {node.order.what}", "it was asked to stop meanwhile")))
         node.waiting_for_start.clear()
         if (process := node.process) is not None:
             process.send(signal.SIGTERM)

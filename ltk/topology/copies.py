@@ -10,8 +10,8 @@ from typing import Generic, TypeAlias, TypeVar
 from ltk.topology.model import MAX_NAME, NAME_PATTERN, NodeDefaults, NodeSpec, SiteSpec
 from ltk.topology.problems import Findings, Path
 
-# Names that devices and namespaces of a lab bear already.
-RESERVED_NAMES = frozenset({"internet", "lo", "wan", "lan", "all", "default", "eth0"})
+# Names that devices, namespaces and processes of a lab bear already.
+RESERVED_NAMES = frozenset({"internet", "lo", "wan", "lan", "all", "default", "eth0", "supervisor", "wires"})
 MIN_DIGITS = 2  # client-01, so that up to 99 copies sort as they count
 
 S = TypeVar("S", NodeSpec, SiteSpec)
@@ -76,7 +76,9 @@ def _check_name(name: str, first_copy: str, path: Path, findings: Findings) -> N
     if not re.fullmatch(NAME_PATTERN, name) or name.endswith("\n"):
         findings.add(path, "a name is made of letters, digits and '-', and begins with a letter or digit")
     elif name in RESERVED_NAMES:
-        findings.add(path, "this name is taken by a lab's own devices and namespaces", "choose another")
+        findings.add(
+            path, "this name is taken by a lab's own devices, namespaces and processes", "choose another"
+        )
     elif len(first_copy) > MAX_NAME:
         which = f"{first_copy} is" if first_copy != name else "this name is"
         findings.add(

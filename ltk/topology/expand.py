@@ -13,6 +13,7 @@ from ltk.topology.addresses import Pool, claim, interface
 from ltk.topology.checks import check_networks, check_nodes, check_routes
 from ltk.topology.copies import NodeCopy, check_names_differ, copies_of, with_defaults
 from ltk.topology.expanded import Interface, Lab, Node, Role, SecretSource, Topology
+from ltk.topology.links import check_links
 from ltk.topology.model import SecretSpec, TopologySpec
 from ltk.topology.problems import Findings
 from ltk.topology.render import render
@@ -40,6 +41,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     everyone = tuple(itertools.chain.from_iterable(nodes.values()))
     check_names_differ(everyone, itertools.chain.from_iterable(sites.values()), findings)
     check_networks(spec, findings)
+    check_links(itertools.chain.from_iterable(sites.values()), findings)
     check_nodes(spec, everyone, findings)
     tunnel = _tunnel_addresses(spec, nodes, findings)
     places: list[Place] = []
@@ -114,6 +116,7 @@ def _node(
         endpoint=_lab_endpoint(lab, copy, listen) if lab is not None else node.endpoint,
         keepalive=keepalive,
         isolation=node.isolation and node.role is Role.SERVER,
+        p2p=node.p2p or spec.network.p2p,
         device=node.device or (LAB_DEVICE if lab is not None else real_device),
         mtu=spec.network.mtu,
         public_key=node.public_key,

@@ -32,6 +32,14 @@ class Role(StrEnum):
     WIREGUARD = "wireguard"
 
 
+class P2p(StrEnum):
+    """When a client looks for direct paths to other clients."""
+
+    ON_DEMAND = "on-demand"
+    EAGER = "eager"
+    OFF = "off"
+
+
 class NatKind(StrEnum):
     """What a site's router does to the packets of its hosts (terms of RFC 4787)."""
 
@@ -63,6 +71,7 @@ class Node:
     endpoint: str | None  # "host:port" or "[v6]:port", where others reach it
     keepalive: int  # seconds; 0: none
     isolation: bool
+    p2p: P2p  # between clients
     device: str
     mtu: int  # bytes of an inner packet
     public_key: str | None  # base64
@@ -79,6 +88,16 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What a site's link to the internet does to packets, to those of each direction alike."""
+
+    delay: int  # microseconds, one way
+    jitter: int  # microseconds by which the delay varies, up and down; at most `delay`
+    loss: int  # packets of a million that are lost
+    seed: int  # of what is random about it, so that a run can be repeated
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A router with hosts behind it. `lan` is the router's side; it is empty where `nat` is none."""
 
@@ -87,6 +106,7 @@ class Site:
     wan: tuple[Address, ...]  # one per subnet of the internet
     lan: tuple[IPv4Interface, ...]
     hosts: tuple[Host, ...]
+    link: Link | None = None  # None: a plain cable, without conditions and without the means for any
 
 
 @dataclass(frozen=True, slots=True)

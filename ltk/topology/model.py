@@ -24,7 +24,8 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from ltk.topology.expanded import Address, NatKind, Network, Role, SecretSource
+from ltk.topology.expanded import Address, NatKind, Network, P2p, Role, SecretSource
+from ltk.topology.quantities import duration_text, parse_duration, parse_share
 from ltk.topology.values import (
     MAX_PORT,
     UnreadableError,
@@ -42,6 +43,8 @@ MIN_MTU = 576  # bytes; what every IPv4 host takes (RFC 791)
 MAX_MTU = 65535  # bytes; the IPv4 total length field
 DEFAULT_MTU = 1380  # bytes; fits 1500-byte Ethernet over an IPv6 underlay, headers included
 DEFAULT_INTERNET = "203.0.113.0/24"  # TEST-NET-3; RFC 5737
+MAX_DELAY = 10_000_000  # microseconds; longer than any path that TCP or a handshake would survive
+MAX_SEED = 2**32 - 1  # what a CRC-32 of a name, the default, can be
 MAX_KEEPALIVE = 65535  # seconds; WireGuard's configuration has 16 bits for it
 
 NAME_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9-]*$"
@@ -77,6 +80,13 @@ def _one_or_more(examples: list[str], at_least: int = 1) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": at_least}]})
 
 
+def _up_to_the_longest_delay(value: object) -> int:
+    microseconds = parse_duration(value)
+    if microseconds > MAX_DELAY:
+        raise UnreadableError(f"should be at most {duration_text(MAX_DELAY)}, is {value}")
+    return microseconds
+
+
 _Address = Annotated[Address, _read_by(parse_address)]
 _Network = Annotated[Network, _read_by(parse_network)]
 _LIST = BeforeValidator(_as_list)
@@ -97,6 +107,10 @@ PublicKey: TypeAlias = Annotated[
     _read_by(parse_public_key),
     _text("^[A-Za-z0-9+/]{43}=$", ["xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="]),
 ]
+Duration: TypeAlias = Annotated[
+    int, _read_by(_up_to_the_longest_delay), _text(r"^[0-9]+(\.[0-9]+)? ?(us|ms|s)$", ["20ms", "1.5s"])
+]
+Share: TypeAlias = Annotated[int, _read_by(parse_share), _text(r"^[0-9]+(\.[0-9]+)? ?%$", ["0.5%"])]
 Integer: TypeAlias = Annotated[int, Strict()]
 Boolean: TypeAlias = Annotated[bool, Strict()]
 Count: TypeAlias = Annotated[Integer, Field(ge=1, le=MAX_COUNT)]
@@ -150,6 +164,8 @@ class NetworkSpec(Spec):
     """The largest packet that the tunnel carries whole, in bytes; with an IPv6 subnet at least 1280."""
     psk: SecretSpec | None = None
     """A pre-shared key mixed into every handshake: {file: …}, {env: …} or {command: …}."""
+    p2p: P2p = P2p.ON_DEMAND
+    """When two clients look for a direct path: at their first packet, always (eager), or never (off)."""
 
 
 class NodeDefaults(Spec):
@@ -163,6 +179,8 @@ class NodeDefaults(Spec):
     """Seconds between packets that keep a NAT's mapping open; 0: none. Default: 20 for clients, else 0."""
     isolation: Boolean = False
     """On the server: clients reach the server and what is routed behind it, but not each other."""
+    p2p: P2p | None = None
+    """For a client: when it looks for direct paths to other clients. Default: the network's."""
     device: str | None = Field(default=None, pattern=DEVICE_PATTERN, max_length=MAX_DEVICE_NAME)
     """The tunnel device. Default: ltk0 in a lab; on real hosts ltk- and the topology's name, cut to 15."""
 
@@ -200,6 +218,19 @@ def _shape_of_hosts(value: object) -> str | None:
     return None
 
 
+class LinkSpec(Spec):
+    """What a site's link to the internet does to packets, to those of each direction alike."""
+
+    delay: Duration = Field(default="0ms", validate_default=True)
+    """How long every packet takes, one way: a number and its unit, such as 20ms. At most 10s."""
+    jitter: Duration = Field(default="0ms", validate_default=True)
+    """By how much the delay varies, up and down; packets still keep their order. At most the delay."""
+    loss: Share = Field(default="0%", validate_default=True)
+    """How many packets are lost, such as 0.5%."""
+    seed: Integer | None = Field(default=None, ge=0, le=MAX_SEED)
+    """Of what is random, so that a run can be repeated. Default: made from the site's name."""
+
+
 class SiteSpec(Spec):
     """A router with hosts behind it."""
 
@@ -214,6 +245,8 @@ class SiteSpec(Spec):
     """The IPv4 subnet behind a NAT; sites may share one. Default: the next free from 192.168.1.0/24 on."""
     wan: Addresses | None = None
     """The router's public address, or a list of one per family; with count the first of a run."""
+    link: LinkSpec | None = None
+    """What the way to the internet does to packets; {} is nothing yet. Default: a plain cable."""
     count: Count | None = None
     """Make this many sites of it, named NAME-01 and so on; a host with the same count stands one in each."""
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from ltk.topology.expanded import Host, Lab, Node, Role, SecretSource, Site, Topology
+from ltk.topology.expanded import Host, Lab, Link, Node, Role, SecretSource, Site, Topology
+from ltk.topology.quantities import duration_text, share_text
 
 WIDTH = 100  # columns
 
@@ -39,6 +40,7 @@ def _node(node: Node) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "endpoint": node.endpoint,
         "isolation": node.isolation if node.role is Role.SERVER else None,
+        "p2p": node.p2p.value,
         "public_key": node.public_key,
         "private_key": _secret(node.private_key) if node.private_key is not None else None,
     }
@@ -59,7 +61,17 @@ def _lab(lab: Lab) -> dict[str, Any]:
 def _site(site: Site) -> dict[str, Any]:
     lan = {"lan": str(site.lan[0].network)} if site.lan else {}
     hosts = {host.node: _host(host) for host in site.hosts}
-    return {"nat": site.nat.value, "wan": _texts(site.wan)} | lan | {"hosts": hosts}
+    link = {"link": _link(site.link)} if site.link is not None else {}
+    return {"nat": site.nat.value, "wan": _texts(site.wan)} | lan | link | {"hosts": hosts}
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "delay": duration_text(link.delay),
+        "jitter": duration_text(link.jitter),
+        "loss": share_text(link.loss),
+        "seed": link.seed,
+    }
 
 
 def _host(host: Host) -> dict[str, Any]:

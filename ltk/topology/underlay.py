@@ -16,6 +16,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from ltk.topology.addresses import Pool, address, alone, claim, free_lans, interface
 from ltk.topology.copies import NodeCopy, SiteCopy
 from ltk.topology.expanded import Address, Host, Interface, Lab, NatKind, Network, Role, Site
+from ltk.topology.links import link_of
 from ltk.topology.model import HostSpec, LabSpec
 from ltk.topology.problems import Findings, Path
 from ltk.topology.values import host_range
@@ -233,11 +234,11 @@ def _site(place: Place, internet: tuple[Network, ...]) -> Site:
             Host(name, tuple(alone(address(net, numbers[net.version])) for net in internet), wan)
             for name, numbers in place.hosts.items()
         )
-        return Site(place.name, place.copy.spec.nat, wan, (), hosts)
+        return Site(place.name, place.copy.spec.nat, wan, (), hosts, link_of(place.copy))
     router = IPv4Interface((place.inside[4], place.lan.prefixlen))
     gateway: tuple[Address, ...] = (router.ip,)
     hosts = tuple(Host(name, _on_lan(place.lan, numbers), gateway) for name, numbers in place.hosts.items())
-    return Site(place.name, place.copy.spec.nat, wan, (router,), hosts)
+    return Site(place.name, place.copy.spec.nat, wan, (router,), hosts, link_of(place.copy))
 
 
 def _on_lan(lan: IPv4Network, numbers: Mapping[int, int]) -> tuple[Interface, ...]:

@@ -118,6 +118,8 @@ class Network:
                     "endpoint": f"192.0.2.{NUMBER[other]}:{PORT}",
                     "allowed_ips": [f"10.77.0.{NUMBER[other]}/32"],
                     "keepalive": 0,
+                    "p2p": "on-demand",
+                    "path": "auto",
                 }
             ],
             **changes,
@@ -211,7 +213,7 @@ def test_the_status_tells_what_the_node_does(network: Network, pids: dict[str, i
     (bob,) = told["peers"]
     assert (bob["name"], bob["public_key"]) == ("bob", network.public["bob"])
     assert (bob["endpoint"], bob["path"]) == (f"192.0.2.2:{PORT}", "direct")
-    assert bob["reason"].startswith("direct: handshake ")
+    assert bob["reason"].startswith("direct: probe answered ")
     assert bob["tx_packets"] > 0 < bob["rx_packets"]
     in_force = network.ask("alice", "config")
     assert in_force["config"] == network.config("alice")

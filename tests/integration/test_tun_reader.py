@@ -130,8 +130,8 @@ def test_daemons_that_were_stopped_go_on_where_they_were(quickstart: Lab) -> Non
     daemons = pids(quickstart)
     stopped = [daemons["hub"], daemons["alice"]]
     count = 60
-    ping = ("ping", "-n", "-c", str(count), "-i", "0.05", "-W", "5", ALICE)
-    with no_handshakes(quickstart), quickstart.running("bob", *ping) as process:
+    ping = ("ping", "-n", "-c", str(count), "-i", "0.05", "-W", "5", HUB)
+    with quickstart.running("bob", *ping) as process:
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)

@@ -25,7 +25,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "ltk.protocol": ("ltk.errors",),
     "ltk.kernel": ("ltk.errors",),
     "ltk.node": ("ltk.errors", "ltk.protocol", "ltk.kernel"),
-    "ltk.supervise": ("ltk.errors", "ltk.kernel", "ltk.node"),
+    "ltk.supervise": ("ltk.errors", "ltk.kernel", "ltk.node", "ltk.lab.conditions", "ltk.lab.wire"),
     "ltk.lab": ("ltk.errors", "ltk.topology", "ltk.reconcile.resources", "ltk.reconcile.rules"),
     "ltk.reconcile.resources": (),
     "ltk.reconcile.plan": ("ltk.errors", "ltk.reconcile.resources"),
@@ -36,6 +36,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "ltk.lab",
         "ltk.node.config",
         "ltk.node.control",
+        "ltk.protocol.config",
         "ltk.protocol.primitives",
         "ltk.supervise.client",
         "ltk.topology",
@@ -51,6 +52,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "cryptography": ("ltk.protocol.primitives",),
     "pydantic": ("ltk.topology",),
     "pydantic_core": ("ltk.topology",),
+    "prometheus_client": ("ltk.node.metrics", "ltk.cli.metrics"),
     "pyroute2": ("ltk.kernel",),
     "pytest": ("ltk.testing",),
     "rich": ("ltk.cli",),
@@ -62,7 +64,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "select", "subprocess", "threading", "time"}
 PURE_PARTS_OF_SOCKET = {"AF_INET", "AF_INET6", "inet_pton"}  # an address as bytes
 # Messages are laid out in one place; the ciphers have layouts of their own, of nonces and blocks.
-PACKERS = {"ltk.protocol.messages", "ltk.protocol.primitives"}
+PACKERS = {"ltk.protocol.frames", "ltk.protocol.messages", "ltk.protocol.primitives"}
 # Who imports by a name that is made at run time, which no reading of imports can see.
 LATE_IMPORTERS = {
     "ltk.cli.main",  # a verb's module, when the verb is asked for

@@ -19,6 +19,8 @@ REPORT = {
     "state": "running",
     "device": {"name": "ltk0", "state": "attached"},
     "listen": 40001,
+    "endpoint_observed": "203.0.113.2:41231",
+    "nat": {"mapping": "endpoint-independent"},
     "drops": {},
     "peers": [
         {

@@ -137,4 +137,4 @@ def test_what_is_missing_is_found_with_its_remedy(tmp_path: Path, monkeypatch: p
     assert not found["root"].present
     assert not found["tun"].present
     assert found["python"].present
-    assert all(each.remedy for each in found.values())
+    assert all(each.remedy or each.present for each in found.values())

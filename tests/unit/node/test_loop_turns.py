@@ -27,16 +27,16 @@ class Straw:
         self.due: float | None = None
         self.timeouts = 0
         self.calls: list[str] = []
-        self.transmits: deque[tuple[bytes, Endpoint]] = deque()
+        self.transmits: deque[tuple[bytes, Endpoint, int]] = deque()
         self.delivers: deque[bytes] = deque()
         self.events: deque[str] = deque()
 
     def handle_packet(self, packet: memoryview, now: float) -> None:
         assert not self.transmits, "not drained after the packet before"
         self.calls.append("packet")
-        self.transmits.append((bytes(packet), self.peer))
+        self.transmits.append((bytes(packet), self.peer, 0))
 
-    def handle_datagram(self, data: memoryview, source: Endpoint, now: float) -> None:
+    def handle_datagram(self, data: memoryview, source: Endpoint, now: float, socket: int) -> None:
         assert not self.delivers, "not drained after the datagram before"
         self.calls.append("datagram")
         self.delivers.append(bytes(data))
@@ -50,7 +50,7 @@ class Straw:
     def next_timeout(self) -> float | None:
         return self.due
 
-    def poll_transmit(self) -> tuple[bytes, Endpoint] | None:
+    def poll_transmit(self) -> tuple[bytes, Endpoint, int] | None:
         return self.transmits.popleft() if self.transmits else None
 
     def poll_deliver(self) -> bytes | None:

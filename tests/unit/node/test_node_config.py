@@ -25,6 +25,8 @@ PEER: dict[str, Any] = {
     "endpoint": "203.0.113.2:9000",
     "allowed_ips": ["10.0.0.0/24", "fd00::/64"],
     "keepalive": 20,
+    "p2p": "on-demand",
+    "path": "auto",
 }
 DOCUMENT: dict[str, Any] = {
     "version": 1,
@@ -46,6 +48,12 @@ def test_what_is_written_is_read_back_equal() -> None:
     config = DaemonConfig.from_json(DOCUMENT)
     assert config.to_json() == DOCUMENT
     assert DaemonConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_document_without_the_later_keys_means_their_defaults() -> None:
+    older = copy.deepcopy(DOCUMENT)
+    del older["peers"][0]["p2p"], older["peers"][0]["path"]
+    assert DaemonConfig.from_json(older) == DaemonConfig.from_json(DOCUMENT)
 
 
 Change = Callable[[dict[str, Any]], object]

@@ -90,7 +90,7 @@ class Node:
 
     def drain(self) -> None:
         while (transmit := self.engine.poll_transmit()) is not None:
-            data, destination = transmit
+            data, destination, _ = transmit
             self.world.transmit(Sent(self.world.now, self.endpoint, destination, bytes(data)))
         while (packet := self.engine.poll_deliver()) is not None:
             self.delivered.append(bytes(packet))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig import packet
 
+from ltk.protocol import frames as f
 from ltk.protocol import messages as m
 from ltk.protocol.messages import Endpoint, FrameKind, Kind
 
@@ -40,10 +41,10 @@ def test_the_data_header_is_laid_out_as_in_the_paper():
 
 
 def test_a_hello_is_eight_bytes_and_may_be_padded():
-    frame = m.pack_hello(FrameKind.HELLO, m.Hello(1, 0x0000_0102))
+    frame = f.pack_hello(FrameKind.HELLO, f.Hello(1, 0x0000_0102))
     assert frame == bytes([0x20, 1, 0, 0, 2, 1, 0, 0])
-    assert m.unpack_hello(memoryview(frame + bytes(8))) == (1, 0x102)
-    assert m.unpack_hello(memoryview(frame[:7])) is None
+    assert f.unpack_hello(memoryview(frame + bytes(8))) == (1, 0x102)
+    assert f.unpack_hello(memoryview(frame[:7])) is None
 
 
 def test_timestamps_are_tai64n_and_order_as_moments_do():

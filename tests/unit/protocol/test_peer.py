@@ -367,21 +367,20 @@ def test_a_lost_hello_is_said_again(world):
 def make_stock(node):
     """Make a node ignore control frames, as a stock WireGuard peer does."""
     peer = next(iter(node.engine._peers.values()))
-    type_ = type(peer)
 
-    class StockPeer(type_):
+    class NoGreeting(type(peer.greeting)):
         __slots__ = ()
 
         def accept_hello(self, session, hello, now):
-            self.heard_payload(is_packet=True, now=now)  # for a stock peer it is data
+            peer.heard_payload(is_packet=True, now=now)  # for a stock peer it is data
 
-        def accept_hello_ack(self, session, hello):
-            self.heard_payload(is_packet=True, now=0.0)
+        def accept_hello_ack(self, session, hello, now):
+            peer.heard_payload(is_packet=True, now=now)
 
-        def _say_hello(self, now):
-            self._send_keepalive(now)
+        def say(self, now):
+            peer._send_keepalive(now)
 
-    peer.__class__ = StockPeer
+    peer.greeting.__class__ = NoGreeting
 
 
 def test_a_stock_peer_hears_five_hellos_and_then_silence(world):

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltk.topology.expanded import Lab, NatKind, Role, SecretSource, Topology
+from ltk.topology.expanded import Lab, Link, NatKind, Role, SecretSource, Topology
 from ltk.topology.load import load_topology, parse_topology
 from ltk.topology.problems import InvalidTopologyError
 from ltk.topology.render import render
@@ -277,6 +277,28 @@ def test_looking_up_a_name_that_is_not_there_is_a_key_error() -> None:
             look("nobody")
 
 
+def test_a_link_has_its_conditions_in_whole_numbers_and_copies_count_the_seed_on() -> None:
+    link = {"delay": "20ms", "jitter": "1.5ms", "loss": "0.5%", "seed": 2**32 - 1}
+    home = {"hosts": ["a"], "count": 2, "link": link}
+    topology = expand({"hub": SERVER, "a": {"count": 2}}, {"cloud": {"hosts": ["hub"]}, "home": home})
+    assert [site.link for site in lab_of(topology).sites] == [
+        None,
+        Link(delay=20_000, jitter=1_500, loss=5_000, seed=2**32 - 1),
+        Link(delay=20_000, jitter=1_500, loss=5_000, seed=0),
+    ]
+
+
+def test_links_without_a_seed_get_one_each_that_stays_the_same() -> None:
+    file = (
+        {"hub": SERVER, "a": {}},
+        {"one": {"hosts": ["hub"], "link": {}}, "two": {"hosts": ["a"], "link": {}}},
+    )
+    one, two = (site.link for site in lab_of(expand(*file)).sites)
+    assert one is not None
+    assert one != two
+    assert one == lab_of(expand(*file)).site_of("hub").link
+
+
 # --- any topology, rendered and read again
 
 
@@ -328,6 +350,17 @@ def topologies(draw: st.DrawFn) -> dict[str, Any]:
             site["lan"] = draw(st.sampled_from(["192.168.1.0/24", "192.168.64.0/29"]))
         if "count" in nodes[name] and draw(st.booleans()):
             site["count"] = nodes[name]["count"]
+        if draw(st.booleans()):
+            site["link"] = draw(
+                st.fixed_dictionaries(
+                    {"delay": st.sampled_from(["10s", "1.25ms", "999.999ms"])},
+                    optional={
+                        "jitter": st.sampled_from(["0s", "7us"]),
+                        "loss": st.sampled_from(["0%", "0.0001%", "33.3%", "100%"]),
+                        "seed": st.integers(0, 2**32 - 1),
+                    },
+                )
+            )
         sites[f"site-{index}"] = site
     subnet = draw(
         st.sampled_from(["10.0.0.0/16", ["10.0.0.0/16", "fd00::/64"], ["fd00::/64", "10.0.0.0/16"]])

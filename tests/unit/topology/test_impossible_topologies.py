@@ -32,6 +32,16 @@ CASES = {
         "nodes.alice-02",
         "already a node called alice-02",
     ),
+    "a node called as the wires' process": (
+        lab(more="  §wires: {}\n", sites="    x: {hosts: [wires]}\n"),
+        "nodes.wires",
+        "devices, namespaces and processes",
+    ),
+    "a jitter without a delay": (
+        lab(home="{hosts: [alice], link: {jitter: §2ms}}"),
+        "lab.sites.home.link.jitter",
+        "2ms is more than the delay of 0ms",
+    ),
     # the server
     "no server": (lab(hub="{}").replace("nodes", "§nodes"), "nodes", "there is no server"),
     "two servers": (

@@ -165,6 +165,57 @@ CASES = {
         "network.psk.env",
         "beginning with a letter or '_'",
     ),
+    # links
+    "a delay without a unit": (
+        lab(home="{hosts: [alice], link: {delay: §20}}"),
+        "lab.sites.home.link.delay",
+        "should be a duration, is the number 20 (such as 20ms",
+    ),
+    "a delay in minutes": (
+        lab(home="{hosts: [alice], link: {delay: §1min}}"),
+        "lab.sites.home.link.delay",
+        "should be a duration, is '1min'",
+    ),
+    "a negative delay": (
+        lab(home="{hosts: [alice], link: {delay: §-1ms}}"),
+        "lab.sites.home.link.delay",
+        "should be a duration",
+    ),
+    "a share for a delay": (
+        lab(home="{hosts: [alice], link: {delay: §5%}}"),
+        "lab.sites.home.link.delay",
+        "should be a duration",
+    ),
+    "a delay of half a microsecond": (
+        lab(home="{hosts: [alice], link: {delay: §0.5us}}"),
+        "lab.sites.home.link.delay",
+        "multiple of a microsecond",
+    ),
+    "a long delay": (
+        lab(home="{hosts: [alice], link: {delay: §10001ms}}"),
+        "lab.sites.home.link.delay",
+        "should be at most 10s, is 10001ms",
+    ),
+    "a loss without its sign": (
+        lab(home="{hosts: [alice], link: {loss: §0.5}}"),
+        "lab.sites.home.link.loss",
+        "should be from 0% to 100%, is the number 0.5 (such as 0.5%)",
+    ),
+    "more than all lost": (
+        lab(home="{hosts: [alice], link: {loss: §100.1%}}"),
+        "lab.sites.home.link.loss",
+        "from 0% to 100%",
+    ),
+    "a negative seed": (
+        lab(home="{hosts: [alice], link: {seed: §-1}}"),
+        "lab.sites.home.link.seed",
+        "at least 0",
+    ),
+    "a misspelt condition": (
+        lab(home="{hosts: [alice], link: {§dealy: 1ms}}"),
+        "lab.sites.home.link.dealy",
+        "did you mean 'delay'?",
+    ),
 }
 
 

@@ -1,0 +1,86 @@
+"""HELLO: how two peers learn in each session that both speak ltk's frames, and which.
+
+Until a HELLO has come, and for ever if none does, the peer may be stock WireGuard.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ltk.protocol.events import Event, HelloReceived
+from ltk.protocol.frames import HELLO_VERSION, Capability, Hello, pack_hello
+from ltk.protocol.messages import FrameKind
+from ltk.protocol.session import Session
+from ltk.protocol.timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from ltk.protocol.peer import Peer
+
+FIRST_RETRY = 1.0  # seconds, doubled each time
+LAST_RETRY = 32.0
+TRIES = 5  # per session, towards a peer that never answered one
+
+_OWN = Hello(HELLO_VERSION, Capability.P2P)
+
+
+class Greeting:
+    """What one peer has said of itself, and whether it knows the same of this node."""
+
+    __slots__ = ("_events", "_peer", "_timers", "_tries", "hello")
+
+    def __init__(self, peer: Peer, events: deque[Event], timers: Timers) -> None:
+        """Say nothing yet; `timers` are the peer's, of which REPEAT_HELLO is used here."""
+        self._events = events
+        self._peer = peer
+        self._timers = timers
+        self._tries = 0
+        self.hello: Hello | None = None
+
+    @property
+    def knows_frames(self) -> bool:
+        """Whether the peer speaks the frames from OBSERVED to GOODBYE."""
+        return self.hello is not None and bool(self.hello.capabilities & Capability.P2P)
+
+    def forget(self) -> None:
+        """Know nothing of the peer."""
+        self.hello = None
+        self._tries = 0
+
+    def start(self, now: float) -> None:
+        """Say HELLO on a new session until it is acknowledged."""
+        self._tries = 0
+        self.say(now)
+
+    def say(self, now: float) -> None:
+        """Say HELLO on the current session, if it can be said, and arm the next time."""
+        if not self._peer.has_session(now) or (self.hello is None and self._tries >= TRIES):
+            return
+        self._peer.say_packed(pack_hello(FrameKind.HELLO, _OWN), now)
+        delay = min(FIRST_RETRY * 2**self._tries, LAST_RETRY)
+        self._tries += 1
+        self._timers.arm(Timer.REPEAT_HELLO, now + delay)
+
+    def accept_hello(self, session: Session, hello: Hello, now: float) -> None:
+        """Learn that the peer speaks ltk's frames, and acknowledge on the same session."""
+        is_news = self._learn(hello)
+        # Before the acknowledgement, upon which a client announces itself.
+        self._peer.tell_observed(now, session)
+        self._peer.say_packed(pack_hello(FrameKind.HELLO_ACK, _OWN), now, on=session)
+        if is_news:
+            self._peer.greeted(now)
+
+    def accept_hello_ack(self, session: Session, hello: Hello, now: float) -> None:
+        """Stop repeating the HELLO of this session."""
+        if session is self._peer.keyring.current:
+            self._timers.disarm(Timer.REPEAT_HELLO)
+        if self._learn(hello):
+            self._peer.greeted(now)
+
+    def _learn(self, hello: Hello) -> bool:
+        """Return whether that was not known."""
+        if hello == self.hello:
+            return False
+        self.hello = hello
+        self._events.append(HelloReceived(self._peer.config.name, hello.version, hello.capabilities))
+        return True

@@ -1,0 +1,42 @@
+"""What a peer needs of the rest of its node, and what its paths need of the peer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ltk.protocol.messages import Endpoint
+
+if TYPE_CHECKING:
+    from ltk.protocol.peer import Peer
+
+
+class Broker(Protocol):
+    """Talks to the server for the peers."""
+
+    def session_started(self, peer: Peer, now: float) -> None:
+        """Note a new session with a peer that speaks ltk's frames."""
+
+    def want_channel(self, peer: Peer, now: float) -> None:
+        """Open a relay channel to the peer, if there is a server."""
+
+    def unwant_channel(self, peer: Peer) -> None:
+        """Stop asking for one."""
+
+    def connect(self, peer: Peer, attempt: int, now: float) -> bool:
+        """Ask the server to introduce the peer; return False where there is none to be asked."""
+
+
+class Carrier(Protocol):
+    """Seals and sends for the paths, and makes use of what they find."""
+
+    def probe(self, endpoint: Endpoint, challenge: bytes, now: float) -> bool:
+        """Seal a PROBE and send it there; return False without a session that could."""
+
+    def connect(self, attempt: int, now: float) -> bool:
+        """Ask the server for an introduction; return False without one that could be asked."""
+
+    def way_found(self, now: float) -> None:
+        """Use that there is somewhere to send data and handshakes to."""
+
+    def no_way_found(self) -> None:
+        """Note that an attempt has failed."""

@@ -1,0 +1,113 @@
+"""Who sends to whom on a lab's internet: counters and captures of the network, and ways to cut it.
+
+What a path is, is never asked of ltk here. A datagram with data is told from a probe by its size alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness import Lab, run_ltk
+
+from ltk.kernel import netns
+
+TABLE = "proof"
+DATA = 150  # bytes of an IP packet: more than any probe, handshakes apart; pings here are larger
+NEW_PORT = 35000
+PING = ["-s", "200"]  # an echo request that makes a datagram of data
+
+
+@dataclass(frozen=True)
+class Places:
+    """Underlay addresses by the names of nodes and sites."""
+
+    address: dict[str, str]
+
+    @classmethod
+    def of(cls, lab: Lab) -> Places:
+        told = json.loads(run_ltk("render", str(lab.path), "-o", "json").stdout)["topology"]
+        found: dict[str, str] = {}
+        for site, spec in told["lab"]["sites"].items():
+            wan = spec["wan"][0] if isinstance(spec["wan"], list) else spec["wan"]
+            found[site] = wan
+            public = spec.get("nat", "none") == "none"
+            for host, place in spec["hosts"].items():
+                address = place["address"]
+                address = address[0] if isinstance(address, list) else address
+                found[host] = address.partition("/")[0] if public else wan
+        return cls(found)
+
+
+class Flows:
+    """Counters on the internet of a lab, and cuts through it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.places = Places.of(lab)
+        self._load(
+            "add table inet proof; add chain inet proof count "
+            "{ type filter hook forward priority -10; }; add chain inet proof cut "
+            "{ type filter hook forward priority -5; }"
+        )
+
+    def _load(self, text: str) -> None:
+        commands = text.replace("; add ", "\nadd ")
+        done = subprocess.run(
+            self.lab.command("internet", "nft", "-f", "-"), input=commands, text=True, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    def count(self, name: str, source: str, target: str, *, data_only: bool = True) -> None:
+        """Count the packets from one place to another from now on; those with data, or all."""
+        a, b = self.places.address[source], self.places.address[target]
+        size = f"meta length > {DATA}" if data_only else "meta length > 0"
+        self._load(
+            f"add counter inet {TABLE} {name}; add rule inet {TABLE} count "
+            f"ip saddr {a} ip daddr {b} udp dport 1-65535 {size} counter name {name}"
+        )
+
+    def counted(self) -> dict[str, int]:
+        """Packets by counter since they were made."""
+        return self.lab.counters("internet", TABLE)
+
+    def cut(self, source: str, target: str) -> None:
+        """Let nothing pass from one place to the other, in this direction."""
+        a, b = self.places.address[source], self.places.address[target]
+        self._load(f"add rule inet {TABLE} cut ip saddr {a} ip daddr {b} drop")
+
+    def heal(self) -> None:
+        """Take all cuts away."""
+        self._load(f"flush chain inet {TABLE} cut")
+
+    @contextmanager
+    def cut_off(self, *pairs: tuple[str, str]) -> Iterator[None]:
+        """Both ways cut between each of the pairs, for as long as the body takes."""
+        for a, b in pairs:
+            self.cut(a, b)
+            self.cut(b, a)
+        yield
+        self.heal()
+
+
+def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:
+    """Make a site's router forget every mapping, as a restart does; with `new_ports` none comes back."""
+    if new_ports:
+        rules = lab.run(site, "nft", "-a", "list", "chain", "inet", "ltk", "source").stdout
+        handle = re.search(r"masquerade.*# handle (\d+)", rules)
+        assert handle, rules
+        # one host behind it, one port for whatever it sends: endpoint-independent as before
+        rule = f'oifname "wan" meta l4proto udp masquerade to :{NEW_PORT}'
+        lab.run(site, "nft", "replace", "rule", "inet", "ltk", "source", "handle", handle[1], *rule.split())
+    netfilter, ctnetlink, delete = 12, 1, 2  # NETLINK_NETFILTER; linux/netfilter/nfnetlink*.h
+    with netns.inside(lab.scope(site)), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netfilter) as raw:
+        flags = 0x5  # NLM_F_REQUEST | NLM_F_ACK
+        raw.send(struct.pack("=IHHIIBBH", 20, ctnetlink << 8 | delete, flags, 1, 0, 0, 0, 0))
+        (code,) = struct.unpack_from("=i", raw.recv(4096), 16)
+        assert code == 0, f"flushing connection tracking of {site}: {code}"
