@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ltk.errors import LtkError
 from ltk.kernel import paths
-from ltk.node.control import NobodyListensError, ask
+from ltk.node.control import ask
 
 READY_DEADLINE = 10.0  # seconds for the supervisor to listen
 START_DEADLINE = 15.0  # seconds; above the supervisor's own deadline for a node
@@ -107,7 +107,7 @@ def nodes(topology: str) -> tuple[NodeProcess, ...]:
 def rest(topology: str) -> None:
     """End the repair that may be at work, for somebody who has more to do on the topology than that."""
     if is_running(topology):
-        with contextlib.suppress(NobodyListensError):  # it has ended meanwhile, and its repairs with it
+        with contextlib.suppress(LtkError):  # it has ended, or is of an older version: the lock decides
             ask(paths.supervisor_socket(topology), {"do": "rest"}, STOP_DEADLINE)
 
 
