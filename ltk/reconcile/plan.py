@@ -16,6 +16,7 @@ from ltk.errors import InTheWayError
 from ltk.reconcile.resources import (
     Address,
     Bridge,
+    Cable,
     Daemon,
     Key,
     Namespace,
@@ -26,8 +27,6 @@ from ltk.reconcile.resources import (
     State,
     Stray,
     Tun,
-    Veth,
-    Wire,
 )
 
 HALF_MADE = "an earlier run was stopped in the middle of making it"
@@ -201,7 +200,7 @@ def _stands_on(resource: Resource, devices: set[tuple[str, str]]) -> bool:
 def _devices(resource: Resource) -> list[tuple[str, str]]:
     """The devices, each with its namespace, that go when `resource` does."""
     match resource:
-        case Veth() | Wire():
+        case Cable():
             return [(end.scope, end.device) for end in (resource.a, resource.b)]
         case Tun() | Bridge() | Stray():
             return [(resource.scope, resource.device)]

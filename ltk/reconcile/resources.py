@@ -127,10 +127,9 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Veth(Resource):
-    """A cable between two namespaces. The end that sorts first gives it its identity."""
+class Cable(Resource):
+    """What joins two namespaces. The end that sorts first gives it its identity."""
 
-    kind: ClassVar[str] = "cable"
     rank: ClassVar[int] = 3
     a: End
     b: End
@@ -152,6 +151,13 @@ class Veth(Resource):
     @property
     def scopes(self) -> tuple[str, ...]:
         return (self.a.scope, self.b.scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Veth(Cable):
+    """A cable of the kernel's."""
+
+    kind: ClassVar[str] = "cable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,37 +175,16 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Wire(Resource):
+class Wire(Cable):
     """A cable with conditions: two TAP devices and the process that carries frames between them.
 
     `conditions` are those in force, None where nobody knows them; `carried` is whether the process
-    holds both devices. The end that sorts first gives it its identity.
+    holds both devices.
     """
 
     kind: ClassVar[str] = "wire"
-    rank: ClassVar[int] = 3
-    a: End
-    b: End
     conditions: Conditions | None
     carried: bool = True
-
-    def __post_init__(self) -> None:
-        if (self.b.scope, self.b.device) < (self.a.scope, self.a.device):
-            first, second = self.b, self.a
-            object.__setattr__(self, "a", first)
-            object.__setattr__(self, "b", second)
-
-    @property
-    def scope(self) -> str:  # type: ignore[override]  # where its first end is
-        return self.a.scope
-
-    @property
-    def name(self) -> str:
-        return f"{self.a.device} - {self.b.device}@{self.b.scope}"
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        return (self.a.scope, self.b.scope)
 
 
 @dataclass(frozen=True, slots=True)
