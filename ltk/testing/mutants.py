@@ -7,6 +7,7 @@ that LTK_MUTANT names as it starts, and refuses to start with one outside of a t
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import select
 import signal
@@ -20,16 +21,22 @@ from ltk.node.control import Answer, ControlServer, Request
 from ltk.node.loop import Loop
 from ltk.node.poller import Poller
 from ltk.node.tun import DeviceGoneError, Tun
+from ltk.protocol.active import Active
+from ltk.protocol.attempt import Attempt, Backoff
 from ltk.protocol.cookie import MacChecker
 from ltk.protocol.drops import Drop
 from ltk.protocol.engine import Engine
+from ltk.protocol.frames import Introduce
 from ltk.protocol.keyring import Keyring
-from ltk.protocol.messages import Buffer, Endpoint, ip_packet_length, unpack_data_header
+from ltk.protocol.messages import Buffer, Endpoint, Place, ip_packet_length, unpack_data_header
 from ltk.protocol.noise import _Transcript
+from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE
+from ltk.protocol.rendezvous import Announcer
 from ltk.protocol.replay import ReplayWindow
 from ltk.protocol.session import Session
+from ltk.protocol.timers import Timer
 
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts
 READ_DELAY = 0.010  # seconds
@@ -288,3 +295,93 @@ def _rekey_forgets() -> None:
         return fallen
 
     _replace(Keyring, "install_initiated", install_alone)
+
+
+# Direct paths: what counts as one, and for how long it is looked for.
+
+
+@_mutant("path-exists-means-connected")
+def _exists_means_connected() -> None:
+    """A way that is known is a way that works."""
+    take = Paths.introduced
+
+    def take_and_use(paths: Paths, frame: Introduce, now: float) -> Drop | None:
+        drop = take(paths, frame, now)
+        if paths.active is None and paths._paths.by_endpoint:
+            paths._use(next(iter(paths._paths.by_endpoint.values())), "it exists", now)
+        return drop
+
+    _replace(Paths, "introduced", take_and_use)
+
+
+@_mutant("path-heard-means-connected")
+def _heard_means_connected() -> None:
+    """Whom one hears, one is heard by."""
+    hear = Paths.heard
+
+    def hear_and_use(paths: Paths, source: Place, now: float) -> None:
+        hear(paths, source, now)
+        if isinstance(source, Endpoint) and paths.active is None and source in paths._paths.by_endpoint:
+            paths._use(paths._paths.by_endpoint[source], "something was heard on it", now)
+
+    _replace(Paths, "heard", hear_and_use)
+
+
+@_mutant("path-time-keeps-it-alive")
+def _time_keeps_it_alive() -> None:
+    """A path that was proven once stays so: a timer sees to it."""
+    _replace(Active, "doubted_at", lambda _active: math.inf)
+
+    def never_lost(_active: Active, *, warm: bool) -> float:
+        del warm
+        return math.inf
+
+    _replace(Active, "lost_at", never_lost)
+
+
+@_mutant("announce-five-times-and-never-again")
+def _announce_five_times() -> None:
+    """Whoever has not heard five announcements will not hear a sixth."""
+    announce = Announcer._announce
+
+    def announce_while_it_is_young(announcer: Announcer, now: float) -> None:
+        if announcer._tries < 5:
+            announce(announcer, now)
+
+    _replace(Announcer, "_announce", announce_while_it_is_young)
+
+
+@_mutant("announce-without-acknowledgement")
+def _announce_without_acknowledgement() -> None:
+    """What was sent has arrived."""
+    announce = Announcer._announce
+
+    def announce_once(announcer: Announcer, now: float) -> None:
+        announce(announcer, now)
+        announcer._timers.disarm(Timer.ANNOUNCE)
+
+    _replace(Announcer, "_announce", announce_once)
+
+
+@_mutant("attempt-only-once")
+def _attempt_only_once() -> None:
+    """A pair that has been tried is not tried again."""
+    begin = Paths.begin_if_wanted
+
+    def begin_the_first(paths: Paths, now: float) -> None:
+        if not paths.direct_attempts:
+            begin(paths, now)
+
+    _replace(Paths, "begin_if_wanted", begin_the_first)
+
+
+@_mutant("attempt-without-back-off")
+def _attempt_without_back_off() -> None:
+    """After a failure the next attempt begins at once."""
+    _replace(Backoff, "next", lambda _backoff: 0.0)
+
+
+@_mutant("attempt-never-over")
+def _attempt_never_over() -> None:
+    """An attempt that finds nothing stays, and no other can begin."""
+    _replace(Attempt, "is_over", lambda _attempt, _now: False)

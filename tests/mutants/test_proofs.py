@@ -131,6 +131,50 @@ PROOFS = (
         f"{PROTOCOL}/test_rekey.py::test_a_rekey_under_load_on_a_reordering_and_duplicating_wire_loses_no_packet",
         "assert len(node.delivered) == count",
     ),
+    Proof(
+        "path-exists-means-connected",
+        f"{PROTOCOL}/test_p2p_direct.py::test_a_path_blocked_from_the_start_is_never_used_in_either_direction[False]",
+        "last proven inf s ago",
+    ),
+    Proof(
+        "path-heard-means-connected",
+        f"{PROTOCOL}/test_p2p_direct.py::test_a_path_blocked_from_the_start_is_never_used_in_either_direction[True]",
+        "last proven inf s ago",
+    ),
+    Proof(
+        "path-time-keeps-it-alive",
+        f"{PROTOCOL}/test_p2p_losing.py"
+        "::test_a_cut_path_costs_less_than_one_and_a_half_seconds_and_then_the_relay_has_it[False]",
+        "outage <= OUTAGE",
+    ),
+    Proof(
+        "announce-five-times-and-never-again",
+        f"{PROTOCOL}/test_p2p_rendezvous.py"
+        "::test_announcements_that_nobody_acknowledges_grow_apart_up_to_the_cap_for_ever",
+        "max(gaps) <= ANNOUNCE_CAP",
+    ),
+    Proof(
+        "announce-without-acknowledgement",
+        f"{PROTOCOL}/test_p2p_rendezvous.py"
+        "::test_announcements_that_nobody_acknowledges_grow_apart_up_to_the_cap_for_ever",
+        "max(gaps) <= ANNOUNCE_CAP",
+    ),
+    Proof(
+        "attempt-only-once",
+        f"{PROTOCOL}/test_p2p_losing.py::test_probes_of_a_blocked_pair_are_few_and_go_on",
+        "a.sent.to_clients - before",
+    ),
+    Proof(
+        "attempt-without-back-off",
+        f"{PROTOCOL}/test_p2p_losing.py::test_probes_of_a_blocked_pair_are_few_and_go_on",
+        "a.sent.to_clients - before",
+    ),
+    Proof(
+        "attempt-never-over",
+        f"{PROTOCOL}/test_p2p_direct.py"
+        "::test_an_impossible_pair_stays_relayed_and_loses_nothing_for_minutes[APDM/APDF]",
+        "direct_failures >= 3",
+    ),
 )
 
 
