@@ -64,12 +64,25 @@ class Flows:
         )
         assert done.returncode == 0, done.stderr
 
-    def count(self, name: str, source: str, target: str, *, data_only: bool = True) -> None:
-        """Count the packets from one place to another from now on; those with data, or all."""
+    def count(
+        self,
+        name: str,
+        source: str,
+        target: str,
+        *,
+        data_only: bool = True,
+        larger: int = DATA,
+        site: str | None = None,
+    ) -> None:
+        """Count the packets from one place to another from now on; those with data, or all.
+
+        Data are packets of more than `larger` bytes. With `site`, only those count that come in by that
+        site's cable, whatever source others may claim.
+        """
         a, b = self.places.address[source], self.places.address[target]
-        size = f"meta length > {DATA}" if data_only else "meta length > 0"
+        size = f"meta length > {larger if data_only else 0}"
         self._load(
-            f"add counter inet {TABLE} {name}; add rule inet {TABLE} count "
+            f"add counter inet {TABLE} {name}; add rule inet {TABLE} count {_by_cable(site)}"
             f"ip saddr {a} ip daddr {b} udp dport 1-65535 {size} counter name {name}"
         )
 
@@ -77,10 +90,10 @@ class Flows:
         """Packets by counter since they were made."""
         return self.lab.counters("internet", TABLE)
 
-    def cut(self, source: str, target: str) -> None:
-        """Let nothing pass from one place to the other, in this direction."""
+    def cut(self, source: str, target: str, *, site: str | None = None) -> None:
+        """Let nothing pass from one place to the other, in this direction; with `site` as `count` has it."""
         a, b = self.places.address[source], self.places.address[target]
-        self._load(f"add rule inet {TABLE} cut ip saddr {a} ip daddr {b} drop")
+        self._load(f"add rule inet {TABLE} cut {_by_cable(site)}ip saddr {a} ip daddr {b} drop")
 
     def heal(self) -> None:
         """Take all cuts away."""
@@ -94,6 +107,10 @@ class Flows:
             self.cut(b, a)
         yield
         self.heal()
+
+
+def _by_cable(site: str | None) -> str:
+    return "" if site is None else f'iifname "{site}" '
 
 
 def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:
