@@ -13,6 +13,7 @@ from harness import Lab, run_ltk, wait_for
 from keys import make_psk, public_key_in
 from place import Place
 from stock import MTU, Stock, wireguard_go
+from stock_client import move
 from transfer import transferred
 from wiretap import Kind, tapped
 
@@ -135,7 +136,7 @@ def test_the_server_follows_a_stock_client_to_its_new_port(network: Network) -> 
 def test_the_server_follows_a_stock_client_to_its_new_address(network: Network) -> None:
     old = network.underlay["phone"]
     new = str(ipaddress.ip_address(old) + 100)
-    _move(network, old, new)
+    move(network.lab, network.phone, "mobile", old, new)
     with tapped(network.place("internet"), "mobile", network.folder / "address.pcap", "udp") as tap:
         assert network.phone.place.ping(HUB[0]).received == 5
         pings = network.place("alice").ping(PHONE[0], count=20)
@@ -145,17 +146,3 @@ def test_the_server_follows_a_stock_client_to_its_new_address(network: Network) 
     hub = network.underlay["hub"]
     assert {(each.source, each.target) for each in messages} == {(new, hub), (hub, new)}
     assert {each.kind for each in messages} == {Kind.DATA}, "the session goes on: no new handshake"
-
-
-def _move(network: Network, old: str, new: str) -> None:
-    """Give the phone's host another public address, with the routes to it, in the place of its old one."""
-    length = ipaddress.ip_address(new).max_prefixlen
-    for name in ("internet", "mobile"):
-        place = network.place(name)
-        (route,) = json.loads(place.run("ip", "-j", f"-{4 if length == 32 else 6}", "route", "show", old))
-        gateway = f"via {route['gateway']}" if "gateway" in route else ""
-        place.ip(f"route add {new}/{length} {gateway} dev {route['dev']}")
-    network.phone.place.ip(f"address add {new}/{length} dev eth0 nodad")
-    network.phone.place.ip(f"address delete {old}/{length} dev eth0")
-    # wireguard-go goes on sending from the address that has gone until its sockets are opened anew
-    network.phone.wg("set", "listen-port", network.phone.wg("show", "listen-port").strip())
