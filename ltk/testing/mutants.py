@@ -28,7 +28,14 @@ from ltk.protocol.drops import Drop
 from ltk.protocol.engine import Engine
 from ltk.protocol.frames import Introduce
 from ltk.protocol.keyring import Keyring
-from ltk.protocol.messages import Buffer, Endpoint, Place, ip_packet_length, unpack_data_header
+from ltk.protocol.messages import (
+    Buffer,
+    Endpoint,
+    Place,
+    ip_destination,
+    ip_packet_length,
+    unpack_data_header,
+)
 from ltk.protocol.noise import _Transcript
 from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
@@ -223,6 +230,54 @@ def _endpoint_from_anybody() -> None:
         return handle(engine, data, source, now)
 
     _replace(Engine, "_handle_data", follow)
+
+
+@_mutant("endpoint-stays")
+def _endpoint_stays() -> None:
+    """A peer is where it was first heard."""
+    move = Peer._move
+
+    def move_once(peer: Peer, source: Endpoint, now: float) -> None:
+        if peer.endpoint is None:
+            move(peer, source, now)
+
+    _replace(Peer, "_move", move_once)
+
+
+@_mutant("relay-reads-along")
+def _relay_reads_along() -> None:
+    """What is for another client is sealed for the server, which routes it."""
+    send, route = Peer.send_packet, Engine._route_in
+
+    def send_by_server(peer: Peer, packet: memoryview, now: float) -> Drop | None:
+        server = peer._local.server
+        return send(peer if peer.paths is None or server is None else server, packet, now)
+
+    def take_from_server(engine: Engine, peer: Peer, payload: memoryview, now: float) -> Drop | None:
+        drop = route(engine, peer, payload, now)
+        if drop is Drop.SOURCE_NOT_ALLOWED and peer is engine._local.server:
+            engine._outbox.deliver.append(payload[: ip_packet_length(payload)])
+            return None
+        return drop
+
+    _replace(Peer, "send_packet", send_by_server)
+    _replace(Engine, "_route_in", take_from_server)
+
+
+@_mutant("isolation-of-introductions-only")
+def _isolation_of_introductions_only() -> None:
+    """Whom the server neither introduces nor relays, it routes for all the same."""
+    route = Engine._route_in
+
+    def route_between(engine: Engine, peer: Peer, payload: memoryview, now: float) -> Drop | None:
+        drop = route(engine, peer, payload, now)
+        if drop is Drop.ISOLATED:
+            packet = payload[: ip_packet_length(payload)]
+            target = engine._routes.lookup(ip_destination(packet))
+            return drop if target is None else target.send_packet(packet, now)
+        return drop
+
+    _replace(Engine, "_route_in", route_between)
 
 
 @_mutant("cookie-mac1-unchecked")

@@ -24,6 +24,10 @@ RUN_LIMIT = 120.0  # seconds for that and for the cleaning up
 TUN = "tests/integration/test_tun_reader.py"
 NODE = "tests/unit/node"
 PROTOCOL = "tests/unit/protocol"
+ATTACKER = (
+    "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
+)
+INTEROP = "tests/integration/interop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,25 @@ PROOFS = (
         f"{PROTOCOL}/test_p2p_direct.py"
         "::test_an_impossible_pair_stays_relayed_and_loses_nothing_for_minutes[APDM/APDF]",
         "direct_failures >= 3",
+    ),
+    Proof("session-no-replay-window", f"{ATTACKER}[direct]", "not exactly the pings were delivered"),
+    Proof("endpoint-from-anybody", f"{ATTACKER}[relay]", "not every ping came back"),
+    Proof("path-heard-means-connected", f"{ATTACKER}[relay]", "not every ping came back"),
+    Proof(
+        "relay-reads-along",
+        "tests/integration/test_blind_relay.py"
+        "::test_the_relay_holds_no_key_of_the_clients_session_and_no_plaintext",
+        "a plaintext of the clients is in the server's memory",
+    ),
+    Proof(
+        "isolation-of-introductions-only",
+        f"{INTEROP}/test_isolation.py::test_who_were_connected_are_apart_once_the_server_isolates",
+        "isolated clients have talked",
+    ),
+    Proof(
+        "endpoint-stays",
+        f"{INTEROP}/test_stock_in_p2p.py::test_a_stock_client_roams_with_a_stream_going_on",
+        "the pings have stopped",
     ),
 )
 
