@@ -27,6 +27,6 @@ def command(output: str) -> int:
         for each in found:
             word = "ok" if each.present else "MISSING" if each.needed else "absent"
             colour = {"ok": "green", "MISSING": "red", "absent": "yellow"}[word]
-            line = f"{click.style(f'{word:8}', fg=colour)}{each.what:14}{each.detail}"
-            click.echo(line if each.present else f"{line}\n{'':22}{each.remedy}")
+            line = f"{click.style(f'{word:8}', fg=colour)}{each.what:16}{each.detail}"
+            click.echo(line if each.present else f"{line}\n{'':24}{each.remedy}")
     return MissingError.exit_status if missing else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltk.errors import LtkError, MissingError
-from ltk.kernel import messages, netns, nft, tuntap
+from ltk.kernel import messages, netns, nft, offloads, tuntap
 from ltk.kernel.netlink import Netlink
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits; linux/capability.h
@@ -69,6 +70,8 @@ def findings() -> list[Finding]:
     ]
     if root:
         found += [_tried(*trial) for trial in _TRIALS]
+    if root:
+        found += offload_findings()
     found += [
         # The kernel's own netem is missing on many machines; the wire does the same on all of them.
         Finding("link delay", True, "the user-space wire (ltk does not use netem)", ""),
@@ -78,6 +81,25 @@ def findings() -> list[Finding]:
         _program("wireguard-go", "apt-get install wireguard-go wireguard-tools", needed=False),
     ]
     return found
+
+
+def offload_findings() -> list[Finding]:
+    """Look for what makes the tunnel fast, and is done packet by packet where the kernel lacks it."""
+    with netns.throwaway(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        out = offloads.set_udp(bound, offloads.UDP_SEGMENT, 0)
+        back = offloads.set_udp(bound, offloads.UDP_GRO, 1)
+        turned_on = tuntap.try_offloads("ltk0")
+    return [
+        _offload("UDP bursts out", out, "4.18"),
+        _offload("UDP bursts in", back, "5.0"),
+        _offload("TUN super-TCP", bool(turned_on), "2.6.27"),
+        _offload("TUN super-UDP", turned_on == offloads.TCP_AND_UDP, "6.2"),
+    ]
+
+
+def _offload(what: str, present: bool, since: str) -> Finding:
+    detail = "works" if present else "not in this kernel: the tunnel works packet by packet there"
+    return Finding(what, present, detail, f"Linux {since} and newer have it.", needed=False)
 
 
 def _kernel() -> Finding:

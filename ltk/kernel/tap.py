@@ -19,20 +19,15 @@ import socket
 import struct
 
 from ltk.errors import BusyError, LtkError, MissingError
-from ltk.kernel import netns
+from ltk.kernel import netns, offloads
 
 CLONE_DEVICE = "/dev/net/tun"
 
 # linux/if_tun.h
-TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
+TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 FLAGS = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
 IFREQ = struct.Struct("16sH22x")  # struct ifreq of linux/if.h: name, flags
-
-TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN = 0x01, 0x02, 0x04, 0x08
-TUN_F_USO4, TUN_F_USO6 = 0x20, 0x40  # since Linux 6.2
-TCP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN
-ALL_OFFLOADS = TCP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6
 
 MAX_FRAME = 10 + 18 + 65535  # bytes: virtio header, Ethernet with a VLAN tag, the largest packet
 GONE = {errno.EBADFD, errno.EFAULT}
@@ -68,11 +63,7 @@ def set_offloads(descriptor: int, wanted: bool) -> None:
 
     What the other end of a wire gives may be written in either case.
     """
-    for flags in (ALL_OFFLOADS, TCP_OFFLOADS) if wanted else (0,):
-        try:
-            fcntl.ioctl(descriptor, TUNSETOFFLOAD, flags)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # that is an older kernel's answer to USO
-                raise
-        else:
-            return
+    if wanted:
+        offloads.turn_on(descriptor)
+    else:
+        offloads.set_exactly(descriptor, 0)

@@ -12,12 +12,12 @@ import struct
 from collections.abc import Sequence
 
 from ltk.errors import InTheWayError, LtkError, MissingError
-from ltk.kernel import messages, netns, tap
+from ltk.kernel import messages, netns, offloads, tap
 from ltk.kernel.netlink import Netlink
 
 CLONE_DEVICE = "/dev/net/tun"
 TUNSETIFF, TUNSETPERSIST = 0x400454CA, 0x400454CB  # linux/if_tun.h
-IFF_TUN, IFF_NO_PI, IFF_TUN_EXCL = 0x0001, 0x1000, 0x8000
+IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_TUN_EXCL = 0x0001, 0x1000, 0x4000, 0x8000
 IFREQ = struct.Struct("16sH22x")
 
 
@@ -52,6 +52,20 @@ def _create(namespace: str | None, name: str, flags: int, then: Sequence[message
             raise LtkError(doing, str(error.strerror)) from error
         finally:
             os.close(descriptor)
+
+
+def try_offloads(name: str) -> int:
+    """Make the TUN device `name` for a moment; return those of the offloads that the kernel has for it."""
+    doing = f"trying the TUN device {name}"
+    descriptor = _open(doing)
+    try:
+        flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL
+        fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(name.encode(), flags))
+        return offloads.turn_on(descriptor)
+    except OSError as error:
+        raise LtkError(doing, str(error.strerror)) from error
+    finally:
+        os.close(descriptor)
 
 
 def require() -> None:

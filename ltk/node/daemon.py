@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltk.errors import InvalidInputError
+from ltk.kernel import offloads
 from ltk.node import config as configuration
 from ltk.node.addresses import AddressWatch, own_addresses
 from ltk.node.config import DaemonConfig, Role
@@ -27,6 +28,7 @@ from ltk.node.udp import Udp
 from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerKind
 from ltk.protocol.primitives import public_key_of
 
+OFFLOADS = "LTK_OFFLOADS"  # set to "off", everything is done packet by packet
 FLUSH_TIME = 0.2  # seconds that the last answers get at the end
 
 
@@ -74,9 +76,10 @@ class Daemon:
         self._secrets = Secrets.read(config)
         self._drops: Counter[str] = Counter()
         with contextlib.ExitStack() as undo:
+            self._offloads = os.environ.get(OFFLOADS) != "off"
             tun = self._attach_at_start(config.device)
             undo.callback(tun.close)
-            udp = Udp.open(config.listen, self._drops)
+            udp = Udp.open(config.listen, self._drops, offloads=self._offloads)
             undo.callback(udp.close)
             stun = None
             if config.role is Role.SERVER:
@@ -112,12 +115,25 @@ class Daemon:
     def run(self) -> None:
         """Work until told to stop."""
         say("info", f"{self._config.node} is ready: {self._config.device}, UDP port {self._loop.udp.port}")
+        say("info", f"offloads: {self._describe_offloads()}")
         self._notifier.tell(READY)
         self._loop.run()
         self._notifier.tell(STOPPING)
         self._engine.shutdown(time.monotonic())
         self._loop.drain()
         say("info", f"{self._config.node} has stopped")
+
+    def _describe_offloads(self) -> str:
+        if not self._offloads:
+            return f"off, as {OFFLOADS} says"
+        tun, udp = self._loop.tun, self._loop.udp
+        kinds = {offloads.TCP_AND_UDP: "of TCP and UDP", offloads.TCP: "of TCP"}
+        kind = "none" if tun is None else kinds.get(tun.offloads or 0, "none")
+        return (
+            f"super-packets {kind} at {self._config.device}; "
+            f"datagrams sent {'in bursts' if udp.cuts else 'one by one'}, "
+            f"received {'in bursts' if udp.joins else 'one by one'}"
+        )
 
     def close(self) -> None:
         """Give everything back; the device stays, the control socket's file goes."""
@@ -164,10 +180,10 @@ class Daemon:
         with contextlib.ExitStack() as undo:
             tun = udp = None
             if self._loop.tun is None or config.device != old.device:
-                tun = Tun.attach(config.device, self._drops)
+                tun = Tun.attach(config.device, self._drops, with_headers=self._offloads)
                 undo.callback(tun.close)
             if config.listen not in (0, self._loop.udp.port):
-                udp = Udp.open(config.listen, self._drops)
+                udp = Udp.open(config.listen, self._drops, offloads=self._offloads)
                 undo.callback(udp.close)
             self._engine.configure(self._engine_config(config, secrets), time.monotonic())
             undo.pop_all()
@@ -216,6 +232,7 @@ class Daemon:
                 for peer in config.peers
             ),
             stun_port=self._stun_port,
+            offloads=self._offloads,
         )
 
     def _endpoint(self, text: str | None) -> Endpoint | None:
@@ -242,7 +259,7 @@ class Daemon:
 
     def _attach_at_start(self, device: str) -> Tun:
         try:
-            return Tun.attach(device, self._drops)
+            return Tun.attach(device, self._drops, with_headers=self._offloads)
         except DeviceGoneError:
             self._notifier.tell(DEVICE_GONE)
             raise

@@ -1,7 +1,7 @@
 """The data path of a node: one thread, one epoll, one timer.
 
 Each turn waits, reads a budget of packets from whatever is ready, and calls the engine when its time has
-come. After every packet all that the engine has to say is drained, since its views live no longer.
+come. What the engine has to say is drained when that is much, and before anything is waited for.
 Nothing here blocks but the wait, and nothing here knows what a packet means.
 """
 
@@ -17,9 +17,11 @@ from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.engine import Engine, Event
 from ltk.protocol.messages import Buffer
+from ltk.protocol.vnet import HEADROOM, TAILROOM, VNET_SIZE, Packet
 
 BUDGET = 64  # packets of one source in one turn; about 1 ms, so that the other and the timers get theirs
 PACKET_LIMIT = 65536  # bytes; the largest IP packet or UDP payload, and one over
+ENOUGH = 1 << 15  # bytes that are sent before more is read: small packets leave together, large ones at once
 
 DEVICE_GONE = "device-gone"  # a packet for the device while there was none
 
@@ -53,7 +55,8 @@ class Loop:
         self._on_device_gone = on_device_gone
         self._clock = clock
         self._running = True
-        self._packet = memoryview(bytearray(PACKET_LIMIT))
+        self._datagrams = memoryview(bytearray(PACKET_LIMIT))
+        self._packet = memoryview(bytearray(HEADROOM + PACKET_LIMIT + TAILROOM))
         poller.watch(udp.fileno(), IN, self._udp_ready)
         if stun is not None:
             poller.watch(stun.fileno(), IN, self._stun_ready)
@@ -85,10 +88,13 @@ class Loop:
         """Carry out all that the engine has to say; due after whatever has been told to it."""
         engine = self._engine
         while (transmit := engine.poll_transmit()) is not None:
-            datagram, to, socket = transmit
-            sender = self.stun if socket else self.udp
-            if sender is not None:
-                sender.send(datagram, to)
+            data, to, socket, size = transmit
+            if size:
+                self.udp.send_burst(data, size, to)
+            elif not socket:
+                self.udp.send(data, to)
+            elif self.stun is not None:
+                self.stun.send(data, to)
         while (packet := engine.poll_deliver()) is not None:
             self._deliver(packet)
         while (event := engine.poll_event()) is not None:
@@ -118,21 +124,32 @@ class Loop:
         return math.inf if due is None else due
 
     def _tun_ready(self, mask: int) -> None:
-        tun, engine, buffer = self.tun, self._engine, self._packet
         now = self._clock()
         try:
             for _ in range(BUDGET):
-                if tun is None or (length := tun.read(buffer)) is None:
+                if self.tun is None or not self._read_packet(self.tun, now):
                     break
-                engine.handle_packet(buffer[:length], now)
-                self.drain()
-                tun = self.tun  # delivering may have found it gone
+                if self._engine.queued > ENOUGH:
+                    self.drain()
         except DeviceGoneError as error:
             self._device_gone(error)
-            return
+        self.drain()
         if mask & BROKEN and self.tun is not None:
             # The driver says so of a deleted device only, and never stops saying it.
             self._device_gone(DeviceGoneError(f"waiting at the device {self.tun.name}", "it was deleted"))
+
+    def _read_packet(self, tun: Tun, now: float) -> bool:
+        """Hand one packet to the engine; False when there is none."""
+        buffer, start = self._packet, HEADROOM
+        if tun.offloads is not None:
+            start -= VNET_SIZE
+        else:
+            buffer[start - VNET_SIZE : start] = bytes(VNET_SIZE)
+        length = tun.read(buffer[start : start + PACKET_LIMIT])
+        if length is None:
+            return False
+        self._engine.handle_vnet_packet(Packet(buffer, HEADROOM, start + length), now)
+        return True
 
     def _udp_ready(self, _mask: int) -> None:
         self._receive(self.udp, 0)
@@ -142,15 +159,21 @@ class Loop:
             self._receive(self.stun, 1)
 
     def _receive(self, udp: Udp, socket: int) -> None:
-        engine, buffer = self._engine, self._packet
+        engine, buffer = self._engine, self._datagrams
         now = self._clock()
         for _ in range(BUDGET):
             if (received := udp.receive(buffer)) is None:
                 break
-            length, source = received
-            if source is not None:
+            length, size, source = received
+            if source is None:
+                continue
+            if size < length:
+                engine.handle_burst(buffer[:length], size, source, now)
+            else:
                 engine.handle_datagram(buffer[:length], source, now, socket)
+            if engine.queued > ENOUGH:
                 self.drain()
+        self.drain()
 
     def _deliver(self, packet: Buffer) -> None:
         if self.tun is None:

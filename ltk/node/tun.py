@@ -1,5 +1,8 @@
 """One TUN device: whole IP packets, read and written without ever blocking.
 
+With offloads, each lies behind a virtio header (see protocol.vnet), and the kernel hands over and takes
+super-packets.
+
 Devices are made, set up and removed by the reconciler; the daemon only attaches to one that exists.
 How the kernel's tun driver answers, which the rest follows from:
 
@@ -18,19 +21,24 @@ import fcntl
 import os
 import socket
 import struct
+import sys
 from collections import Counter
 from pathlib import Path
 
 from ltk.errors import BusyError, LtkError, MissingError
+from ltk.kernel import offloads
 from ltk.protocol.messages import Buffer
+from ltk.protocol.vnet import VNET_SIZE
 
 CLONE_DEVICE = Path("/dev/net/tun")
 
 # linux/if_tun.h
 TUNSETIFF = 0x400454CA
 TUNGETIFF = 0x800454D2
+TUNSETVNETHDRSZ = 0x400454D8
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
+IFF_VNET_HDR = 0x4000
 IFF_PERSIST = 0x0800
 IFREQ = struct.Struct("16sH22x")  # struct ifreq of linux/if.h: name, flags
 NAME_LIMIT = 15  # bytes; IFNAMSIZ less its final zero
@@ -56,19 +64,24 @@ class DeviceGoneError(LtkError):
 
 
 class Tun:
-    """An attached device. `drops` counts, by reason, the packets that the kernel did not take."""
+    """An attached device. `drops` counts, by reason, the packets that the kernel did not take.
 
-    __slots__ = ("_descriptor", "drops", "name")
+    `offloads` are those that are on, as TUN_F_ bits; None where packets have no virtio headers.
+    """
 
-    def __init__(self, name: str, descriptor: int, drops: Counter[str]) -> None:
+    __slots__ = ("_descriptor", "drops", "name", "offloads")
+
+    def __init__(self, name: str, descriptor: int, drops: Counter[str], offloads: int | None = None) -> None:
         self.name = name
         self.drops = drops
+        self.offloads = offloads
         self._descriptor = descriptor
 
     @classmethod
-    def attach(cls, name: str, drops: Counter[str]) -> Tun:
+    def attach(cls, name: str, drops: Counter[str], *, with_headers: bool = False) -> Tun:
         """Attach to the existing, persistent device `name` of the current namespace.
 
+        With `with_headers`, packets lie behind virtio headers, and what the kernel has of offloads is on.
         Raises DeviceGoneError when there is none, BusyError when another process holds it,
         MissingError without TUN support or the privilege. Creates nothing.
         """
@@ -81,16 +94,21 @@ class Tun:
                 doing, f"{CLONE_DEVICE}: {error.strerror}", hint="It needs root and the kernel module tun."
             ) from None
         try:
-            _set_interface(descriptor, name, doing)
+            _set_interface(descriptor, name, doing, IFF_VNET_HDR if with_headers else 0)
             _, flags = IFREQ.unpack(fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size)))
             # Had the device been deleted since we looked, the kernel would have made another one for
             # us; that one is not persistent and goes again as the descriptor is closed.
             if not flags & IFF_PERSIST or _index(name, doing) != index:
                 raise DeviceGoneError(doing, "it was deleted meanwhile", hint=_APPLY)
+            if with_headers:
+                turned_on: int | None = offloads.turn_on(descriptor)
+            else:
+                turned_on = None
+                offloads.set_exactly(descriptor, 0)  # the device keeps those of the daemon before
         except LtkError:
             os.close(descriptor)
             raise
-        return cls(name, descriptor, drops)
+        return cls(name, descriptor, drops, turned_on)
 
     def fileno(self) -> int:
         """The descriptor to wait at."""
@@ -110,7 +128,7 @@ class Tun:
             raise self._gone("reading from", error) from None
 
     def write(self, packet: Buffer) -> bool:
-        """Hand one IP packet to the kernel; False when it was dropped and counted.
+        """Hand one packet to the kernel; False when it was dropped and counted.
 
         Raises DeviceGoneError.
         """
@@ -146,9 +164,11 @@ def _index(name: str, doing: str) -> int:
         raise DeviceGoneError(doing, "it does not exist in this namespace", hint=_APPLY) from None
 
 
-def _set_interface(descriptor: int, name: str, doing: str) -> None:
+def _set_interface(descriptor: int, name: str, doing: str, flags: int) -> None:
     try:
-        fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(os.fsencode(name), IFF_TUN | IFF_NO_PI))
+        fcntl.ioctl(descriptor, TUNSETIFF, IFREQ.pack(os.fsencode(name), IFF_TUN | IFF_NO_PI | flags))
+        if flags & IFF_VNET_HDR:
+            fcntl.ioctl(descriptor, TUNSETVNETHDRSZ, VNET_SIZE.to_bytes(4, sys.byteorder))
     except OSError as error:
         match error.errno:
             case errno.EBUSY:

@@ -9,13 +9,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 from collections import Counter
 
 from ltk.errors import LtkError, MissingError
+from ltk.kernel import offloads as kernel
 from ltk.protocol.messages import Buffer, Endpoint
 
 BUFFER = 4 << 20  # bytes each way; holds a burst of one round trip of 40 ms at 800 Mbit/s
 CACHE_LIMIT = 4096  # endpoints remembered each way; a flood from more sources empties the cache, no more
+
+_SEGMENT = 103
+UDP_GRO = 104
+_SIZE = struct.Struct("=H")  # of UDP_SEGMENT
+_GRO = struct.Struct("=i")
+_GRO_SPACE = socket.CMSG_SPACE(_GRO.size)
 
 # linux/in.h and in6.h, absent from Python's socket module
 IP_MTU_DISCOVER = 10
@@ -49,21 +57,37 @@ _RECEIVE_ERRORS = {
 }
 
 
+_NOT_CUT = {errno.EINVAL, errno.EMSGSIZE, errno.EIO}  # a datagram larger than the path's MTU; udp(7)
+_NO_LIMIT = 1 << 16
+
+
 class Udp:
-    """An open socket. `drops` counts, by reason, what was not sent or not received."""
+    """An open socket. `drops` counts, by reason, what was not sent or not received.
 
-    __slots__ = ("_endpoints", "_mapped", "_socket", "_targets", "drops")
+    `joins` says that the kernel hands over datagrams of one sender together (UDP_GRO), `cuts` that it takes
+    many at once (UDP_SEGMENT).
+    """
 
-    def __init__(self, bound: socket.socket, drops: Counter[str]) -> None:
+    __slots__ = ("_endpoints", "_mapped", "_socket", "_targets", "_too_long", "cuts", "drops", "joins")
+
+    def __init__(
+        self, bound: socket.socket, drops: Counter[str], *, cuts: bool = False, joins: bool = False
+    ) -> None:
         self.drops = drops
+        self.cuts = cuts
+        self.joins = joins
+        self._too_long: dict[Endpoint, int] = {}  # sizes that the kernel does not cut on the way there
         self._socket = bound
         self._mapped = bound.family == socket.AF_INET6
         self._endpoints: dict[object, Endpoint] = {}
         self._targets: dict[Endpoint, SocketAddress] = {}
 
     @classmethod
-    def open(cls, port: int, drops: Counter[str]) -> Udp:
-        """Bind UDP `port` (0: one that is free) on all addresses; raises LtkError when it is taken."""
+    def open(cls, port: int, drops: Counter[str], *, offloads: bool = False) -> Udp:
+        """Bind UDP `port` (0: one that is free) on all addresses; raises LtkError when it is taken.
+
+        With `offloads`, datagrams are joined and cut by the kernel as far as it can.
+        """
         doing = f"opening UDP port {port}"
         try:
             bound = _bind(port)
@@ -79,7 +103,14 @@ class Udp:
                     ) from None
                 case _:
                     raise LtkError(doing, error.strerror or str(error)) from None
-        return cls(bound, drops)
+        if not offloads:
+            return cls(bound, drops)
+        return cls(
+            bound,
+            drops,
+            cuts=kernel.set_udp(bound, kernel.UDP_SEGMENT, 0),
+            joins=kernel.set_udp(bound, kernel.UDP_GRO, 1),
+        )
 
     def fileno(self) -> int:
         """The descriptor to wait at."""
@@ -90,13 +121,18 @@ class Udp:
         """The UDP port that the socket is bound to."""
         return int(self._socket.getsockname()[1])
 
-    def receive(self, into: memoryview) -> tuple[int, Endpoint | None] | None:
-        """Read one datagram into `into`: its length and where it came from; None when there is none now.
+    def receive(self, into: memoryview) -> tuple[int, int, Endpoint | None] | None:
+        """Read datagrams of one sender into `into`: their length in all, the size of each, and the sender.
 
-        The endpoint is None where the network reported an error instead, which has been counted.
+        The last one may be shorter than that size. None when there is none now. The endpoint is None
+        where the network reported an error instead, which has been counted.
         """
         try:
-            length, address = self._socket.recvfrom_into(into)
+            if self.joins:
+                length, ancillary, _, address = self._socket.recvmsg_into((into,), _GRO_SPACE)
+            else:
+                length, address = self._socket.recvfrom_into(into)
+                ancillary = []
         except BlockingIOError:
             self._nothing_now()
             return None
@@ -104,8 +140,9 @@ class Udp:
             if error.errno not in _RECEIVE_ERRORS:
                 raise
             self.drops[RECEIVE_FAILED] += 1
-            return 0, None
-        return length, self._endpoints.get(address) or self._learn(address)
+            return 0, 0, None
+        size = _GRO.unpack(ancillary[0][2])[0] if ancillary else length
+        return length, size, self._endpoints.get(address) or self._learn(address)
 
     def send(self, datagram: Buffer, to: Endpoint) -> bool:
         """Send one datagram; False when it was dropped and counted."""
@@ -118,6 +155,33 @@ class Udp:
             self.drops[SEND_FAILED] += 1
             return False
         return True
+
+    def send_burst(self, datagrams: Buffer, size: int, to: Endpoint) -> bool:
+        """Send datagrams that lie back to back, each of `size` bytes but the last; False if any was dropped.
+
+        They leave in one call, where the kernel can cut them: it does not do so where they would have to
+        be fragmented.
+        """
+        if self.cuts and size < self._too_long.get(to, _NO_LIMIT):
+            target = self._targets.get(to) or self._target(to)
+            try:
+                self._socket.sendmsg(
+                    (datagrams,), ((socket.IPPROTO_UDP, kernel.UDP_SEGMENT, _SIZE.pack(size)),), 0, target
+                )
+            except BlockingIOError:
+                self.drops[SEND_FULL] += -(-len(datagrams) // size)
+                return False
+            except OSError as error:
+                if error.errno not in _NOT_CUT:
+                    self.drops[SEND_FAILED] += -(-len(datagrams) // size)
+                    return False
+                if len(self._too_long) >= CACHE_LIMIT:
+                    self._too_long.clear()
+                self._too_long[to] = size
+            else:
+                return True
+        sent = [self.send(datagrams[at : at + size], to) for at in range(0, len(datagrams), size)]
+        return all(sent)
 
     def close(self) -> None:
         """Give the port back."""

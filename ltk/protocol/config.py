@@ -69,7 +69,8 @@ class EngineConfig:
     a packet from one peer for another peer's addresses is sealed for that peer at once, and clients
     are introduced to each other and relayed, unless `isolation` forbids it. `addresses` are the node's
     own tunnel addresses: packets for them always go to the TUN. `stun_port` is the UDP port of a
-    server's second socket, 0 where it has none.
+    server's second socket, 0 where it has none. With `offloads`, packets go in and out behind virtio headers,
+    super-packets among them (see vnet).
     """
 
     private_key: bytes = field(repr=False)
@@ -79,3 +80,4 @@ class EngineConfig:
     addresses: tuple[IPAddress, ...]
     peers: tuple[PeerConfig, ...]
     stun_port: int = 0
+    offloads: bool = False

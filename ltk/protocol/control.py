@@ -140,7 +140,7 @@ class Control:
         answer = stun.answer(message, source)
         if answer is None or not self._stun_bucket.take(now):
             return Drop.STUN_REFUSED
-        self._local.outbox.transmit.append((answer, source, socket))
+        self._local.outbox.send(answer, source, socket)
         return None
 
     def handle_notice(self, notice: memoryview, now: float) -> Drop:

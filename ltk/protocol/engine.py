@@ -7,7 +7,8 @@ After each `handle_*` and `configure`, the caller polls in this order:
 3. `poll_event` until None;
 4. `next_timeout`, once: call `handle_timeout` then, or a little later.
 
-Views that the polls return lie in one buffer that the next `handle_*` or `configure` uses again.
+Views that the polls return lie in buffers that the next `handle_*` or `configure` uses again. Where much goes
+out, packets may be handed over one after the other while `queued` is small, and polled for together.
 The engine has no clock: `now` is in seconds, from any monotonic clock, and never goes back.
 """
 
@@ -44,11 +45,9 @@ from ltk.protocol.frames import CandidateKind, NatMapping
 from ltk.protocol.local import Local
 from ltk.protocol.messages import (
     COOKIE_REPLY_SIZE,
-    DATA_OVERHEAD,
     INITIATION_SIZE,
     RELAY_HEADER_SIZE,
     RESPONSE_SIZE,
-    Buffer,
     Endpoint,
     Kind,
     Place,
@@ -56,21 +55,21 @@ from ltk.protocol.messages import (
     channel_of,
     ip_destination,
     ip_packet_length,
-    ip_source,
     kind_of,
     receiver_of_cookie_reply,
     receiver_of_response,
     unpack_cookie_reply,
-    unpack_data_header,
     unpack_initiation,
     unpack_response,
 )
 from ltk.protocol.noise import Responder
+from ltk.protocol.outbox import Transmit
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE, LowOrderKeyError, NotAuthenticError, PrivateKey
+from ltk.protocol.receiver import Receiver
 from ltk.protocol.routing import RoutingTable
-from ltk.protocol.session import Session
 from ltk.protocol.status import peer_status
+from ltk.protocol.vnet import VNET_SIZE, Packet, packet_of
 
 __all__ = [
     "AttemptFailed",
@@ -119,15 +118,16 @@ class Engine:
         _check(config)
         identity = PrivateKey(config.private_key)
         self._config = config
-        self._local = Local(identity, config.mtu, now=now, wall_clock=wall_clock, random=random)
+        self._local = Local(
+            identity, config.mtu, now=now, wall_clock=wall_clock, random=random, offloads=config.offloads
+        )
         self._outbox = self._local.outbox
         self._checker = MacChecker(identity.public, random, now)
         self._load = LoadGauge(now)
         self._limiter = SourceLimiter()
         self._peers: dict[bytes, Peer] = {}
         self._control = Control(self._local, self._peers, now)
-        self._routes: RoutingTable[Peer] = RoutingTable()
-        self._addresses: frozenset[bytes] = frozenset()
+        self._receiver = Receiver(self._local, self._control)
         self._take_config(config, now)
 
     @property
@@ -159,7 +159,7 @@ class Engine:
         self._local.mtu = config.mtu
         self._local.serves = config.forward
         self._local.stun_port = config.stun_port
-        self._addresses = frozenset(address.packed for address in config.addresses)
+        self._receiver.configure(config)
         kept = {peer.public_key for peer in config.peers}
         for key in self._peers.keys() - kept:
             self._peers.pop(key).close()
@@ -177,10 +177,9 @@ class Engine:
             elif peer.config != wanted or config.forward != old.forward:
                 peer.reconfigure(wanted, now)
                 changed.append(peer)
-        self._routes = RoutingTable(
+        self._local.routes = RoutingTable(
             (network, self._peers[peer.public_key]) for peer in config.peers for network in peer.allowed_ips
         )
-        self._local.routes = self._routes
         self._control.configure(config)
         self._outbox.events.extend(registered)
         for peer in changed:
@@ -209,20 +208,27 @@ class Engine:
     # Packets out.
 
     def handle_packet(self, packet: memoryview, now: float) -> Drop | None:
-        """Take one IP packet that the TUN yielded at `now`; return why it went nowhere, if so.
+        """Take one complete IP packet that the TUN yielded at `now`; return why it went nowhere, if so.
 
         A packet that waits for a session has not gone nowhere.
         """
+        return self.handle_vnet_packet(packet_of(bytes(VNET_SIZE) + packet), now)
+
+    def handle_vnet_packet(self, packet: Packet, now: float) -> Drop | None:
+        """Take one packet behind its virtio header, as `handle_packet` does; it is written over."""
         self._outbox.begin()
         drop = self._route_out(packet, now)
         return drop if drop is None else self._outbox.drop(drop)
 
-    def _route_out(self, packet: memoryview, now: float) -> Drop | None:
-        length = ip_packet_length(packet)
+    def _route_out(self, packet: Packet, now: float) -> Drop | None:
+        bare = packet.bare
+        length = ip_packet_length(bare)
         if length is None:
             return Drop.MALFORMED_PACKET
-        peer = self._routes.lookup(ip_destination(packet))
-        return Drop.NO_ROUTE if peer is None else peer.send_packet(packet[:length], now)
+        peer = self._local.routes.lookup(ip_destination(bare))
+        if peer is None:
+            return Drop.NO_ROUTE
+        return peer.send_packet(Packet(packet.buffer, packet.start, packet.start + length), now)
 
     # Datagrams in.
 
@@ -260,7 +266,7 @@ class Engine:
     def _handle_message(self, kind: Kind | None, data: memoryview, source: Place, now: float) -> Drop | None:
         match kind:
             case Kind.DATA:
-                return self._handle_data(data, source, now)
+                return self._receiver.handle_data(data, source, now)
             case Kind.INITIATION:
                 return self._handle_initiation(data, source, now)
             case Kind.RESPONSE:
@@ -270,54 +276,19 @@ class Engine:
             case _:
                 return Drop.UNKNOWN_TYPE
 
-    def _handle_data(self, data: memoryview, source: Place, now: float) -> Drop | None:
-        size = len(data)
-        if size < DATA_OVERHEAD:
-            return Drop.WRONG_LENGTH
-        entry = self._local.sessions.get(unpack_data_header(data)[1])
-        if entry is None:
-            return Drop.UNKNOWN_RECEIVER
-        peer, session = entry
-        if not session.may_receive(now):
-            return Drop.SESSION_EXPIRED
-        room = self._outbox.room(size - DATA_OVERHEAD)
-        opened = session.open_one(data, room)
-        if isinstance(opened, Drop):
-            return opened
-        peer.authenticated(session, source, size, now)
-        return self._handle_payload(peer, session, room, source, now)
+    # Bursts in.
 
-    def _handle_payload(
-        self, peer: Peer, session: Session, payload: memoryview, source: Place, now: float
-    ) -> Drop | None:
-        match payload[0] >> 4 if payload else 0:
-            case 4 | 6:
-                peer.heard_payload(is_packet=True, now=now)
-                return self._route_in(peer, payload, now)
-            case 2:
-                return self._control.handle_frame(peer, session, payload, source, now)
-            case 0 if not payload:
-                peer.heard_payload(is_packet=False, now=now)
-                return None
-            case _:
-                return Drop.UNKNOWN_FRAME
+    def handle_burst(self, data: memoryview, size: int, source: Endpoint, now: float) -> None:
+        """Take UDP payloads that arrived back to back: each of `size` bytes, but the last may be shorter.
 
-    def _route_in(self, peer: Peer, payload: memoryview, now: float) -> Drop | None:
-        """Deliver an IP packet from `peer` to the TUN, or to the peer that it is for."""
-        length = ip_packet_length(payload)
-        if length is None:
-            return Drop.MALFORMED_PACKET
-        packet = payload[:length]
-        if self._routes.lookup(ip_source(packet)) is not peer:
-            return Drop.SOURCE_NOT_ALLOWED
-        if self._config.forward and (destination := ip_destination(packet)) not in self._addresses:
-            target = self._routes.lookup(destination)
-            if target is peer:
-                return Drop.HAIRPIN
-            if target is not None:
-                return Drop.ISOLATED if self._config.isolation else target.send_packet(packet, now)
-        self._outbox.deliver.append(packet)
-        return None
+        The same as `handle_datagram` with each, but where all belong to one session or channel it is
+        done at once.
+        """
+        self._outbox.begin()
+        if len(data) > size and self._receiver.handle_burst(data, size, source, now):
+            return
+        for begin in range(0, len(data), size):
+            self.handle_datagram(data[begin : begin + size], source, now)
 
     # Handshakes in.
 
@@ -391,13 +362,21 @@ class Engine:
         """
         return self._local.queue.next_timeout()
 
-    def poll_transmit(self) -> tuple[Buffer, Endpoint, int] | None:
-        """Return the next datagram to send, where to, and from which socket; None where there is no more."""
-        return self._outbox.transmit.popleft() if self._outbox.transmit else None
+    @property
+    def queued(self) -> int:
+        """How many bytes wait to be polled for, about."""
+        return self._outbox.used
 
-    def poll_deliver(self) -> Buffer | None:
-        """Return the next IP packet for the TUN; None where there is no more."""
-        return self._outbox.deliver.popleft() if self._outbox.deliver else None
+    def poll_transmit(self) -> Transmit | None:
+        """Return the next to send, where to, and from which socket; None where there is no more."""
+        return self._outbox.poll_transmit()
+
+    def poll_deliver(self) -> memoryview | None:
+        """Return the next packet for the TUN, with offloads behind its virtio header; None for no more."""
+        if not self._outbox.deliver:
+            return None
+        packet = self._outbox.deliver.popleft()
+        return packet.framed if self._local.offloads else packet.bare
 
     def poll_event(self) -> Event | None:
         """Return the next event; None where there is no more."""

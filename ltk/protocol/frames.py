@@ -41,6 +41,7 @@ class Capability(IntFlag):
     """The capability bits of a HELLO."""
 
     P2P = 1  # speaks the frames from OBSERVED to GOODBYE
+    SEGMENTS = 2  # takes segments
 
 
 class NatMapping(IntEnum):

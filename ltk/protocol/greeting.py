@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ltk.protocol.events import Event, HelloReceived
 from ltk.protocol.frames import HELLO_VERSION, Capability, Hello, pack_hello
+from ltk.protocol.local import Local
 from ltk.protocol.messages import FrameKind
 from ltk.protocol.session import Session
 from ltk.protocol.timers import Timer, Timers
@@ -21,17 +22,17 @@ FIRST_RETRY = 1.0  # seconds, doubled each time
 LAST_RETRY = 32.0
 TRIES = 5  # per session, towards a peer that never answered one
 
-_OWN = Hello(HELLO_VERSION, Capability.P2P)
-
 
 class Greeting:
     """What one peer has said of itself, and whether it knows the same of this node."""
 
-    __slots__ = ("_events", "_peer", "_timers", "_tries", "hello")
+    __slots__ = ("_events", "_own", "_peer", "_timers", "_tries", "hello")
 
-    def __init__(self, peer: Peer, events: deque[Event], timers: Timers) -> None:
+    def __init__(self, peer: Peer, local: Local, timers: Timers) -> None:
         """Say nothing yet; `timers` are the peer's, of which REPEAT_HELLO is used here."""
-        self._events = events
+        segments = Capability.SEGMENTS if local.offloads else Capability(0)
+        self._own = Hello(HELLO_VERSION, Capability.P2P | segments)
+        self._events: deque[Event] = local.outbox.events
         self._peer = peer
         self._timers = timers
         self._tries = 0
@@ -41,6 +42,11 @@ class Greeting:
     def knows_frames(self) -> bool:
         """Whether the peer speaks the frames from OBSERVED to GOODBYE."""
         return self.hello is not None and bool(self.hello.capabilities & Capability.P2P)
+
+    @property
+    def takes_segments(self) -> bool:
+        """Whether super-packets may be sent to the peer as segments."""
+        return self.hello is not None and bool(self.hello.capabilities & Capability.SEGMENTS)
 
     def forget(self) -> None:
         """Know nothing of the peer."""
@@ -56,7 +62,7 @@ class Greeting:
         """Say HELLO on the current session, if it can be said, and arm the next time."""
         if not self._peer.has_session(now) or (self.hello is None and self._tries >= TRIES):
             return
-        self._peer.say_packed(pack_hello(FrameKind.HELLO, _OWN), now)
+        self._peer.say_packed(pack_hello(FrameKind.HELLO, self._own), now)
         delay = min(FIRST_RETRY * 2**self._tries, LAST_RETRY)
         self._tries += 1
         self._timers.arm(Timer.REPEAT_HELLO, now + delay)
@@ -66,7 +72,7 @@ class Greeting:
         is_news = self._learn(hello)
         # Before the acknowledgement, upon which a client announces itself.
         self._peer.tell_observed(now, session)
-        self._peer.say_packed(pack_hello(FrameKind.HELLO_ACK, _OWN), now, on=session)
+        self._peer.say_packed(pack_hello(FrameKind.HELLO_ACK, self._own), now, on=session)
         if is_news:
             self._peer.greeted(now)
 

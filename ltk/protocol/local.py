@@ -7,16 +7,13 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from ltk.protocol.burst import Cutter, Joiner
 from ltk.protocol.frames import NatMapping
 from ltk.protocol.messages import (
-    RELAY_HEADER_SIZE,
-    Buffer,
     Endpoint,
-    Kind,
     Place,
-    Relay,
-    pack_relay_header_into,
     pack_timestamp,
+    relayed,
 )
 from ltk.protocol.outbox import Outbox
 from ltk.protocol.primitives import PrivateKey
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from ltk.protocol.peer import Peer
 
 _PADDING = 16  # bytes; WireGuard paper, section 5.4.6
-_LARGEST_PACKET = 1 << 16
 
 
 class Local:
@@ -37,13 +33,15 @@ class Local:
     __slots__ = (
         "_last_attempt",
         "_last_timestamp",
-        "_scratch",
         "_wall_offset",
         "counts",
+        "cutter",
         "handshakes",
         "identity",
+        "joiner",
         "mapping",
         "mtu",
+        "offloads",
         "outbox",
         "queue",
         "random",
@@ -55,7 +53,14 @@ class Local:
     )
 
     def __init__(
-        self, identity: PrivateKey, mtu: int, *, now: float, wall_clock: float, random: Callable[[int], bytes]
+        self,
+        identity: PrivateKey,
+        mtu: int,
+        *,
+        now: float,
+        wall_clock: float,
+        random: Callable[[int], bytes],
+        offloads: bool = False,
     ) -> None:
         """`wall_clock` is Unix time in seconds at `now`; `random(n)` returns n unpredictable bytes."""
         self.identity = identity
@@ -74,7 +79,9 @@ class Local:
         self._wall_offset = wall_clock - now
         self._last_timestamp = 0
         self._last_attempt = 0
-        self._scratch = memoryview(bytearray(_LARGEST_PACKET + _PADDING))
+        self.offloads = offloads  # whether packets go in and out behind virtio headers, in super-packets
+        self.cutter = Cutter()
+        self.joiner = Joiner(takes_segments=offloads)
 
     def new_index(self) -> int:
         """Return an index that names no session and no handshake of this node."""
@@ -108,37 +115,30 @@ class Local:
             return False
         return not self.routes.claims(address.packed)
 
+    @property
+    def relay_endpoint(self) -> Endpoint | None:
+        """Where relayed datagrams are sent to; None where there is no server, or it is nowhere yet."""
+        return None if self.server is None else self.server.endpoint
+
     def send(self, datagram: bytes, place: Place) -> bool:
         """Queue a whole datagram; return False where the place is a relay that is nowhere yet."""
-        room = memoryview(bytearray(RELAY_HEADER_SIZE + len(datagram)))
-        room[RELAY_HEADER_SIZE:] = datagram
-        return self.send_room(room, place)
-
-    def send_room(self, room: memoryview, place: Place) -> bool:
-        """Queue the datagram that lies in `room` behind RELAY_HEADER_SIZE free bytes, as `send` does."""
-        if isinstance(place, Relay):
-            if self.server is None or self.server.endpoint is None:
-                return False
-            pack_relay_header_into(room, 0, Kind.RELAYED, place.channel)
-            self.outbox.transmit.append((room, self.server.endpoint, 0))
-        else:
-            self.outbox.transmit.append((room[RELAY_HEADER_SIZE:], place, 0))
+        if isinstance(place, Endpoint):
+            self.outbox.send(datagram, place)
+            return True
+        relay = self.relay_endpoint
+        if relay is None:
+            return False
+        self.outbox.send(relayed(place.channel, datagram), relay)
         return True
 
     def jitter(self, most: float) -> float:
         """Return a random duration of up to `most` seconds."""
         return int.from_bytes(self.random(2), "little") / 0xFFFF * most
 
-    def padded(self, payload: Buffer) -> Buffer:
-        """Return the payload padded with zeros to a multiple of 16 bytes, but never past the MTU.
+    def padded_size(self, size: int) -> int:
+        """Return the size of a payload that is padded to a multiple of 16 bytes, but never past the MTU."""
+        return max(size, min(size + -size % _PADDING, self.mtu))
 
-        The result is valid until the next call.
-        """
-        size = len(payload)
-        padded_size = max(size, min(size + -size % _PADDING, self.mtu))
-        if padded_size == size:
-            return payload
-        scratch = self._scratch
-        scratch[:size] = payload
-        scratch[size:padded_size] = bytes(padded_size - size)
-        return scratch[:padded_size]
+    def padded(self, payload: bytes) -> bytes:
+        """Return a payload padded with zeros to that size."""
+        return payload.ljust(self.padded_size(len(payload)), b"\0")

@@ -128,12 +128,14 @@ _COOKIE_REPLY = struct.Struct("<II24s32s")
 _DATA_HEADER = struct.Struct("<IIQ")
 _INDEX = struct.Struct("<I")
 _RELAY_HEADER = struct.Struct("<II")
+_RELAYED_DATA_HEADER = struct.Struct("<IIIIQ")
 _TAI64N = struct.Struct(">QI")
 _TAI64_EPOCH = (1 << 62) + 10  # 1970 in TAI64, with the ten seconds that WireGuard's own code adds
 
 # Bound methods: a data header is written and read once per packet.
 pack_data_header_into = _DATA_HEADER.pack_into  # (buffer, offset, Kind.DATA, receiver, counter)
 unpack_data_header = _DATA_HEADER.unpack_from  # (buffer) -> (type, receiver, counter)
+pack_relayed_data_header_into = _RELAYED_DATA_HEADER.pack_into  # both of these, one after the other
 pack_relay_header_into = _RELAY_HEADER.pack_into  # (buffer, offset, Kind.RELAYED, channel)
 
 _KINDS = {kind.value: kind for kind in Kind if kind is not Kind.STUN}
@@ -147,6 +149,59 @@ def kind_of(datagram: memoryview) -> Kind | None:
     if kind is None and int.from_bytes(datagram[4:8], "big") == _STUN_MAGIC_COOKIE:
         return Kind.STUN
     return kind
+
+
+class Burst(NamedTuple):
+    """Data messages that arrived back to back, of one session or at least of one channel."""
+
+    is_relayed: bool
+    channels: tuple[int, ...]  # one each, where they are relayed
+    receiver: int | None  # the index that all of them have
+    counters: tuple[int, ...]
+
+    @property
+    def front(self) -> int:
+        """How many bytes each has before its data header."""
+        return RELAY_HEADER_SIZE if self.is_relayed else 0
+
+
+_burst_layouts: dict[tuple[int, int, bool], struct.Struct] = {}  # by size, count, and whether relayed
+_MAX_LAYOUTS = 256
+
+
+def read_burst(data: memoryview, size: int) -> Burst | None:
+    """Read the headers of data messages of `size` bytes, of which the last may be shorter.
+
+    None where they are not all alike. Whoever only relays looks no further than the channels, and where
+    the messages do not all have one receiver, that is None.
+    """
+    count = -(-len(data) // size)
+    first = data[0]
+    is_relayed = first == Kind.RELAYED
+    front = RELAY_HEADER_SIZE if is_relayed else 0
+    if len(data) - (count - 1) * size < front + DATA_OVERHEAD or (not is_relayed and first != Kind.DATA):
+        return None
+    layout = _burst_layouts.get((size, count, is_relayed))
+    if layout is None:
+        if len(_burst_layouts) >= _MAX_LAYOUTS:
+            _burst_layouts.clear()
+        one = "IIIIQ" if is_relayed else "IIQ"
+        gap = size - struct.calcsize("<" + one)
+        layout = struct.Struct("<" + f"{one}{gap}x" * (count - 1) + one)
+        _burst_layouts[size, count, is_relayed] = layout
+    fields = layout.unpack_from(data)
+    channels: tuple[int, ...] = ()
+    step = 3
+    if is_relayed:
+        step = 5
+        channels = fields[1::5]
+        if fields[0::5].count(Kind.RELAYED) != count or channels.count(channels[0]) != count:
+            return None
+    receivers = fields[step - 2 :: step]
+    alike = receivers.count(receivers[0]) == count and fields[step - 3 :: step].count(Kind.DATA) == count
+    if not alike and not is_relayed:
+        return None
+    return Burst(is_relayed, channels, receivers[0] if alike else None, fields[step - 1 :: step])
 
 
 def pack_initiation(message: Initiation) -> bytes:

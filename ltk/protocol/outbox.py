@@ -3,45 +3,166 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import Event
 from ltk.protocol.messages import Buffer, Endpoint
+from ltk.protocol.vnet import Packet
 
 _ROOM = 1 << 18  # bytes: a full stage of packets, sealed; pages of it that are not used cost nothing
+_BURST_ROOM = 1 << 17  # bytes: a super-packet in segments of 100 bytes and more
+MAX_DATAGRAMS = 64  # in one send; UDP_MAX_SEGMENTS of kernels before 6.0
+MAX_BYTES = 65487  # in one send, and so less than one UDP/IPv6 payload, and one UDP/IPv4 one
+
+
+class Transmit(NamedTuple):
+    """What is to be sent from one socket: one datagram, or several back to back.
+
+    `size` is that of each of several datagrams but the last, which may be shorter; 0 where it is one.
+    """
+
+    data: Buffer
+    to: Endpoint
+    socket: int = 0
+    size: int = 0
+
+
+def datagrams(transmit: Transmit) -> Iterator[Buffer]:
+    """Yield the datagrams one by one."""
+    data, size = transmit.data, transmit.size
+    if not size:
+        yield data
+    else:
+        for begin in range(0, len(data), size):
+            yield data[begin : begin + size]
 
 
 class Outbox:
-    """The queues that the engine's polls drain, and the one buffer in which their contents lie.
+    """The queues that the engine's polls drain, and the buffers in which their contents lie.
 
-    Views of the buffer are valid until `begin` is called with the queues drained.
+    Views of the buffers are valid until `begin` is called with the queues drained. Datagrams of one size that
+    follow each other to one endpoint are joined for one send, where they lie in `room`.
     """
 
-    __slots__ = ("_buffer", "_used", "deliver", "drops", "events", "transmit")
+    __slots__ = (
+        "_buffer",
+        "_burst",
+        "_burst_taken",
+        "_room_start",
+        "_run",
+        "_transmit",
+        "_used",
+        "deliver",
+        "drops",
+        "events",
+        "holds_joined",
+    )
 
     def __init__(self) -> None:
-        self.transmit: deque[tuple[Buffer, Endpoint, int]] = deque()  # with the socket to send from
-        self.deliver: deque[Buffer] = deque()
+        self.deliver: deque[Packet] = deque()
         self.events: deque[Event] = deque()
         self.drops: Counter[Drop] = Counter()
+        self._transmit: deque[Transmit] = deque()
+        self._run: _Run | None = None  # the last of what is to be sent, which may still grow
         self._buffer = memoryview(bytearray(_ROOM))
         self._used = 0
+        self._room_start = -1  # where the last room begins; -1: not in the buffer
+        self._burst = memoryview(bytearray(_BURST_ROOM))
+        self._burst_taken = False
+        self.holds_joined = False  # whether views of the joiner's buffer wait to be fetched
 
     def begin(self) -> None:
-        """Start a new call: reuse the buffer, unless something in it was not fetched yet."""
-        if not self.transmit and not self.deliver:
+        """Start a new call: reuse the buffers, unless something in them was not fetched yet."""
+        if self._run is None and not self._transmit and not self.deliver:
             self._used = 0
+            self._burst_taken = self.holds_joined = False
+
+    @property
+    def used(self) -> int:
+        """How many bytes wait to be fetched, or were since the last `begin`."""
+        return self._used + (_BURST_ROOM if self._burst_taken or self.holds_joined else 0)
 
     def room(self, size: int) -> memoryview:
         """Return `size` writable bytes that nothing else uses until the next call."""
         start = self._used
         end = start + size
         if end > _ROOM:
+            self._room_start = -1
             return memoryview(bytearray(size))
+        self._room_start = start
         self._used = end
         return self._buffer[start:end]
+
+    def burst_room(self, size: int) -> memoryview:
+        """Return at least `size` bytes for a burst: always the same ones, unless they are in use."""
+        if self._burst_taken or size > _BURST_ROOM:
+            return memoryview(bytearray(size))
+        self._burst_taken = True
+        return self._burst
+
+    def send(self, datagrams: Buffer, to: Endpoint, socket: int = 0, size: int = 0) -> None:
+        """Send a datagram, or several, as of Transmit."""
+        self._end_run()
+        self._transmit.append(Transmit(datagrams, to, socket, size))
+
+    def send_room(self, room: memoryview, to: Endpoint) -> None:
+        """Send the datagram that fills what `room` returned last, up to its end."""
+        size = len(room)
+        end = self._used
+        if self._room_start < 0:
+            self.send(room, to)
+            return
+        run = self._run
+        if run is not None and run.end == end - size and run.takes(size, to):
+            run.count += 1
+            run.end = end
+            run.is_open = size == run.size
+            return
+        self._end_run()
+        self._run = _Run(to, end - size, end)
+
+    def poll_transmit(self) -> Transmit | None:
+        """Return the next that is to be sent; None where there is no more."""
+        if not self._transmit:
+            self._end_run()
+            if not self._transmit:
+                return None
+        return self._transmit.popleft()
+
+    def _end_run(self) -> None:
+        run = self._run
+        if run is not None:
+            size = run.size if run.count > 1 else 0
+            self._transmit.append(Transmit(self._buffer[run.start : run.end], run.to, 0, size))
+            self._run = None
 
     def drop(self, reason: Drop, count: int = 1) -> Drop:
         """Count a refusal and return its reason."""
         self.drops[reason] += count
         return reason
+
+
+class _Run:
+    """Datagrams back to back in the buffer, to one endpoint; all but the last have one size."""
+
+    __slots__ = ("count", "end", "is_open", "size", "start", "to")
+
+    def __init__(self, to: Endpoint, start: int, end: int) -> None:
+        self.to = to
+        self.start = start
+        self.end = end
+        self.size = end - start
+        self.count = 1
+        self.is_open = True  # no shorter one has ended it
+
+    def takes(self, size: int, to: Endpoint) -> bool:
+        """Return whether a datagram that follows may be one of them."""
+        return (
+            self.is_open
+            and size <= self.size
+            and self.count < MAX_DATAGRAMS
+            and self.end + size - self.start <= MAX_BYTES
+            and to == self.to
+        )

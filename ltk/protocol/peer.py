@@ -18,7 +18,6 @@ from ltk.protocol.events import (
     HandshakeCompleted,
     HandshakeGaveUp,
     SessionErased,
-    Traffic,
 )
 from ltk.protocol.frames import (
     CHALLENGE_SIZE,
@@ -33,17 +32,16 @@ from ltk.protocol.handshake import REKEY_TIMEOUT, Handshake
 from ltk.protocol.keyring import Keyring
 from ltk.protocol.local import Local
 from ltk.protocol.messages import (
-    DATA_OVERHEAD,
-    RELAY_HEADER_SIZE,
-    Buffer,
     Endpoint,
     Place,
     Relay,
 )
 from ltk.protocol.paths import Paths
+from ltk.protocol.sender import Sender
 from ltk.protocol.session import REJECT_AFTER_TIME, Session
 from ltk.protocol.surroundings import Broker
 from ltk.protocol.timers import Timer, Timers
+from ltk.protocol.vnet import Packet, packet_of
 
 KEEPALIVE_TIMEOUT = 10.0  # seconds; as the next three from the WireGuard paper, section 6
 SUSPECT_AFTER = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT  # seconds; section 6.5
@@ -68,14 +66,13 @@ class Peer:
         "_staged",
         "_timers",
         "config",
-        "direct",
         "endpoint",
         "greeting",
         "handshake",
         "keyring",
         "last_handshake",
         "paths",
-        "relayed",
+        "sender",
     )
 
     def __init__(self, config: PeerConfig, local: Local, broker: Broker) -> None:
@@ -84,12 +81,11 @@ class Peer:
         self._broker = broker
         self.config = config
         self.endpoint = config.endpoint
-        self.direct = Traffic()
-        self.relayed = Traffic()
+        self.sender = Sender(local)
         self._timers = Timers(local.queue, self._on_timer)
         self._staged: deque[bytes] = deque()
         self.handshake = Handshake(self, local, self._timers)
-        self.greeting = Greeting(self, local.outbox.events, self._timers)
+        self.greeting = Greeting(self, local, self._timers)
         self.paths: Paths | None = None
         self._take_kind()
         self._start_over()
@@ -227,16 +223,17 @@ class Peer:
 
     # Packets out.
 
-    def send_packet(self, packet: Buffer, now: float) -> Drop | None:
-        """Seal an IP packet for this peer, or let it wait for a session or a way."""
+    def send_packet(self, packet: Packet, now: float) -> Drop | None:
+        """Seal a packet for this peer, which is written over, or let it wait for a session or a way."""
         session, places = self.keyring.current, self.places
         if session is None or not places or not session.may_send(now):
             return self._stage(packet, now)
-        self._seal(session, packet, places, now)
+        segments = self.greeting.takes_segments
+        drop = self.sender.send_packet(session, packet, places, takes_segments=segments)
         self._after_packet_sent(session, now)
-        return None
+        return drop
 
-    def _stage(self, packet: Buffer, now: float) -> Drop | None:
+    def _stage(self, packet: Packet, now: float) -> Drop | None:
         if self.handshake.static_shared is None:
             return Drop.LOW_ORDER_KEY
         if not self.may_be_reached:
@@ -245,7 +242,7 @@ class Peer:
             self._staged.popleft()
             only_direct = self.config.path is PathPolicy.DIRECT_ONLY and self.has_session(now)
             self._local.outbox.drop(Drop.NO_DIRECT_PATH if only_direct else Drop.STAGED_OVERFLOW)
-        self._staged.append(bytes(packet))
+        self._staged.append(bytes(packet.framed))
         if not self.has_session(now):
             self.want_handshake(now)
         if self.paths is not None:
@@ -253,27 +250,12 @@ class Peer:
         self.expect_answer(now)
         return None
 
-    def _seal(self, session: Session, payload: Buffer, places: Sequence[Place], now: float) -> None:
-        """Seal one payload and queue the datagram."""
-        payload = self._local.padded(payload)
-        room = self._local.outbox.room(RELAY_HEADER_SIZE + len(payload) + DATA_OVERHEAD)
-        if session.seal((payload,), room[RELAY_HEADER_SIZE:]):
-            self._transmit(room, places, now)
-
     def transmit_handshake(self, message: bytes, places: Sequence[Place], now: float) -> None:
         """Queue a handshake message."""
-        room = memoryview(bytearray(RELAY_HEADER_SIZE + len(message)))
-        room[RELAY_HEADER_SIZE:] = message
-        self._transmit(room, places, now)
+        self.sender.send_handshake(message, places)
+        self._after_sent(now)
 
-    def _transmit(self, room: memoryview, places: Sequence[Place], now: float) -> None:
-        """Queue the authentic datagram that lies in `room`, with room for a relay's header before it."""
-        size = len(room) - RELAY_HEADER_SIZE
-        for place in places:
-            if self._local.send_room(room, place):
-                traffic = self.relayed if isinstance(place, Relay) else self.direct
-                traffic.tx_packets += 1
-                traffic.tx_bytes += size
+    def _after_sent(self, now: float) -> None:
         self._timers.disarm(Timer.OWE_KEEPALIVE)
         self._after_traffic(now)
 
@@ -282,6 +264,7 @@ class Peer:
             self._timers.arm(Timer.PERSISTENT_KEEPALIVE, now + self.config.keepalive)
 
     def _after_packet_sent(self, session: Session, now: float) -> None:
+        self._after_sent(now)
         if not self._timers.is_armed(Timer.SUSPECT_PEER):
             self._timers.arm(Timer.SUSPECT_PEER, now + SUSPECT_AFTER)
         self.expect_answer(now)
@@ -325,8 +308,7 @@ class Peer:
     def _flush_staged(self, now: float) -> None:
         session = self.keyring.current
         while self._staged and session is not None and session.may_send(now) and self.places:
-            self._seal(session, self._staged.popleft(), self.places, now)
-            self._after_packet_sent(session, now)
+            self.send_packet(packet_of(self._staged.popleft()), now)
 
     # What paths and handshakes ask for.
 
@@ -351,12 +333,14 @@ class Peer:
 
     # Datagrams in.
 
-    def authenticated(self, session: Session, source: Place, size: int, now: float) -> None:
-        """Note an authentic data message of `size` bytes on one of the sessions.
+    def authenticated(
+        self, session: Session, source: Place, size: int, now: float, *, count: int = 1
+    ) -> None:
+        """Note `count` authentic data messages of `size` bytes in all on one of the sessions.
 
-        It proves that the peer holds the session, that the peer is alive, and where it is now.
+        They prove that the peer holds the session, that the peer is alive, and where it is now.
         """
-        self.heard_from(source, size, now)
+        self.heard_from(source, size, now, count=count)
         if not session.heard:
             session.heard = True
             # One that this node initiated lies there only if it lost a crossing: nothing is left to confirm.
@@ -375,16 +359,16 @@ class Peer:
             # Once: the attempt, if nothing comes of it, lasts longer than the session.
             self.want_handshake(now)
 
-    def heard_from(self, source: Place, size: int, now: float) -> None:
-        """Note an authentic message of `size` bytes of whatever kind."""
-        traffic = self.direct
+    def heard_from(self, source: Place, size: int, now: float, *, count: int = 1) -> None:
+        """Note `count` authentic messages of `size` bytes in all, of whatever kind."""
+        traffic = self.sender.direct
         if self.paths is not None:
             self.paths.heard(source, now)
             if isinstance(source, Relay):
-                traffic = self.relayed
+                traffic = self.sender.relayed
         elif source != self.endpoint and isinstance(source, Endpoint):
             self._move(source, now)
-        traffic.rx_packets += 1
+        traffic.rx_packets += count
         traffic.rx_bytes += size
         self._doubts = 0
         self._timers.disarm(Timer.DOUBT_PEER)
@@ -457,7 +441,8 @@ class Peer:
         places = self.frame_places if to is None else to
         if session is None or not places or not session.may_send(now):
             return False
-        self._seal(session, frame, places, now)
+        self.sender.send_frame(session, frame, places)
+        self._after_sent(now)
         if session is self.keyring.current and session.wants_rekey(now):
             self.want_handshake(now)
         return True

@@ -115,10 +115,28 @@ class RelayTable:
         room = self._local.outbox.room(size)
         room[:] = datagram
         pack_relay_header_into(room, 0, Kind.RELAYED, channel.reverse)
-        self._local.outbox.transmit.append((room, target, 0))
+        self._local.outbox.send_room(room, target)
         channel.packets += 1
         channel.bytes += size - RELAY_HEADER_SIZE
         return None
+
+    def forward_burst(self, datagrams: memoryview, size: int, number: int, source: Endpoint) -> bool:
+        """Send a burst of one channel's owner on to the other, as `forward` does with each; False if not.
+
+        Each datagram has `size` bytes, but the last, which may have fewer.
+        """
+        channel = self._by_number.get(number)
+        if channel is None or channel.owner.endpoint != source or channel.other.endpoint is None:
+            return False
+        room = self._local.outbox.burst_room(len(datagrams))[: len(datagrams)]
+        room[:] = datagrams
+        for begin in range(0, len(datagrams), size):
+            pack_relay_header_into(room, begin, Kind.RELAYED, channel.reverse)
+        self._local.outbox.send(room, channel.other.endpoint, 0, size)
+        count = -(-len(datagrams) // size)
+        channel.packets += count
+        channel.bytes += len(datagrams) - count * RELAY_HEADER_SIZE
+        return True
 
     def _refuse(self, number: int, source: Endpoint, now: float) -> Drop:
         """Answer eight bytes to more than eight, so that an honest owner opens its channels again."""
@@ -126,7 +144,7 @@ class RelayTable:
             if len(self._noticed) >= MAX_NOTICED:
                 self._noticed.clear()
             self._noticed[source] = now
-            self._local.outbox.transmit.append((relayed(number), source, 0))
+            self._local.outbox.send(relayed(number), source)
         return Drop.UNKNOWN_CHANNEL
 
 

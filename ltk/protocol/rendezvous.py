@@ -152,7 +152,7 @@ class Announcer:
             return
         request = stun.binding_request(self._transaction)
         target = Endpoint(server.endpoint.address, self._stun_port)
-        self._local.outbox.transmit.append((request, target, 0))
+        self._local.outbox.send(request, target)
         self._timers.arm(Timer.ASK_STUN, now + STUN_FIRST_RETRY * 2**self._stun_tries)
         self._stun_tries += 1
 

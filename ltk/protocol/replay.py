@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 WINDOW = 8192  # counters: the newest and those that may still arrive late; WireGuard's size
 _BLOCK_BITS = 1024
 _BLOCKS = WINDOW // _BLOCK_BITS + 1  # a window that starts inside a block touches one more
@@ -38,4 +41,25 @@ class ReplayWindow:
         if self._blocks[slot] & bit:
             return False
         self._blocks[slot] |= bit
+        return True
+
+    def accept_burst(self, counters: Sequence[int]) -> bool:
+        """Note counters that rise and are newer than any before; else note none and return False.
+
+        That is how a burst arrives of which at most something was lost: if nothing was, its counters cost
+        one step, not one each.
+        """
+        first, last, count = counters[0], counters[-1], len(counters)
+        if first <= self._greatest:
+            return False
+        block, low = divmod(first, _BLOCK_BITS)
+        if last - first == count - 1 and low + count <= _BLOCK_BITS:
+            self.accept(first)
+            self._blocks[block % _BLOCKS] |= ((1 << count) - 1) << low
+            self._greatest = last
+            return True
+        if any(earlier >= later for earlier, later in pairwise(counters)):
+            return False
+        for counter in counters:
+            self.accept(counter)
         return True

@@ -5,12 +5,11 @@ The limits are those of the WireGuard paper, section 6.1 and 6.2. `Session` know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 
 from ltk.protocol.drops import Drop
 from ltk.protocol.messages import (
     DATA_HEADER_SIZE,
-    DATA_OVERHEAD,
     TAG_SIZE,
     Buffer,
     Kind,
@@ -20,6 +19,8 @@ from ltk.protocol.messages import (
 from ltk.protocol.noise import TransportKeys
 from ltk.protocol.primitives import Aead, NotAuthenticError, counter_nonce
 from ltk.protocol.replay import ReplayWindow
+
+SealInto = Callable[[bytes, Buffer, None, memoryview], int]  # (nonce, data, no associated data, into)
 
 REKEY_AFTER_MESSAGES = 1 << 60
 REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13) - 1
@@ -88,42 +89,36 @@ class Session:
             self.initiator and now - self.created >= REKEY_AFTER_TIME
         )
 
-    def seal(self, payloads: Iterable[Buffer], out: memoryview) -> list[int]:
-        """Seal each payload into a datagram of its own; return where in `out` each datagram ends.
+    def seal(self, payload: Buffer, out: memoryview) -> bool:
+        """Seal a payload into a datagram that fills `out`, which is `DATA_OVERHEAD` longer.
 
-        The datagrams lie back to back from the start of `out`, each `DATA_OVERHEAD` longer than its
-        payload. A payload is taken from the iterable only after the one before was sealed, so
-        that it may be built over that one's bytes; none may overlap `out`. At the limit of messages
-        the burst stops early. Padding is the caller's.
+        Return False at the limit of messages. Padding is the caller's; the two may not overlap.
         """
-        ends: list[int] = []
-        start = 0
-        for payload in payloads:
-            counter = self._sent
-            if counter >= REJECT_AFTER_MESSAGES:
-                break
-            # Counted before it is used: whatever is raised between, no nonce is used twice.
-            self._sent = counter + 1
-            end = start + len(payload) + DATA_OVERHEAD
-            pack_data_header_into(out, start, Kind.DATA, self._receiver, counter)
-            self._seal_into(counter_nonce(counter), payload, None, out[start + DATA_HEADER_SIZE : end])
-            ends.append(end)
-            start = end
-        return ends
+        counter = self._sent
+        if counter >= REJECT_AFTER_MESSAGES:
+            return False
+        # Counted before it is used: whatever is raised between, no nonce is used twice.
+        self._sent = counter + 1
+        pack_data_header_into(out, 0, Kind.DATA, self._receiver, counter)
+        self._seal_into(counter_nonce(counter), payload, None, out[DATA_HEADER_SIZE:])
+        return True
 
-    def open(self, datagrams: Iterable[Buffer], into: Iterable[memoryview]) -> Iterator[int | Drop]:
-        """Open datagrams of this session one by one; yield each payload's size, or why it was dropped.
+    def begin_burst(self, count: int) -> tuple[int, int, SealInto] | None:
+        """Take `count` counters; return the receiver's index, the first of them, and what seals with each.
 
-        Each is at least `DATA_OVERHEAD` long, and its view in `into` has room for the payload. Both
-        iterables are advanced by one for each result, so that the caller may read what a payload
-        began with before the next one is written over it. A view that got no payload has no
-        meaningful content.
+        None where there are not as many left. What is taken and not used is lost, and does no harm.
         """
-        for datagram, view in zip(datagrams, into, strict=False):
-            yield self.open_one(datagram, view)
+        first = self._sent
+        if first + count > REJECT_AFTER_MESSAGES:
+            return None
+        self._sent = first + count
+        return self._receiver, first, self._seal_into
 
-    def open_one(self, datagram: Buffer, into: memoryview) -> int | Drop:
-        """Open one datagram, as `open` does."""
+    def open(self, datagram: Buffer, into: memoryview) -> int | Drop:
+        """Open a datagram of this session, of at least `DATA_OVERHEAD` bytes; return the payload's size.
+
+        `into` has room for the payload, and no meaningful content where the datagram was dropped.
+        """
         counter: int = unpack_data_header(datagram)[2]
         if counter >= REJECT_AFTER_MESSAGES:
             return Drop.SESSION_EXPIRED
@@ -134,3 +129,12 @@ class Session:
         except NotAuthenticError:
             return Drop.NOT_AUTHENTIC
         return size if self._window.accept(counter) else Drop.REPLAYED
+
+    @property
+    def open_into(self) -> SealInto:
+        """What opens sealed bytes with a nonce; nothing of it counts before `accept_burst`."""
+        return self._open_into
+
+    def accept_burst(self, counters: Sequence[int]) -> bool:
+        """Note the counters of datagrams that were opened, if all are new; all, or none."""
+        return counters[-1] < REJECT_AFTER_MESSAGES and self._window.accept_burst(counters)

@@ -14,7 +14,7 @@ from ltk.protocol.session import REJECT_AFTER_TIME
 def peer_status(peer: Peer, local: Local, now: float) -> PeerStatus:
     """Return what there is to tell at `now`."""
     path, endpoint, reason = _path(peer, local, now)
-    direct, relayed, paths = peer.direct, peer.relayed, peer.paths
+    direct, relayed, paths = peer.sender.direct, peer.sender.relayed, peer.paths
     return PeerStatus(
         name=peer.config.name,
         public_key=peer.config.public_key,

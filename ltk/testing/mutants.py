@@ -13,7 +13,7 @@ import select
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from ltk.errors import InvalidInputError
@@ -25,25 +25,19 @@ from ltk.protocol.active import Active
 from ltk.protocol.attempt import Attempt, Backoff
 from ltk.protocol.cookie import MacChecker
 from ltk.protocol.drops import Drop
-from ltk.protocol.engine import Engine
 from ltk.protocol.frames import Introduce
 from ltk.protocol.keyring import Keyring
-from ltk.protocol.messages import (
-    Buffer,
-    Endpoint,
-    Place,
-    ip_destination,
-    ip_packet_length,
-    unpack_data_header,
-)
+from ltk.protocol.messages import Buffer, Endpoint, Place, ip_destination, unpack_data_header
 from ltk.protocol.noise import _Transcript
 from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE
+from ltk.protocol.receiver import Receiver
 from ltk.protocol.rendezvous import Announcer
 from ltk.protocol.replay import ReplayWindow
 from ltk.protocol.session import Session
 from ltk.protocol.timers import Timer
+from ltk.protocol.vnet import Packet
 
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts
 READ_DELAY = 0.010  # seconds
@@ -183,13 +177,13 @@ def _no_replay_window() -> None:
 
 @_mutant("session-nonce-reused")
 def _nonce_reused() -> None:
-    """A counter is noted once its burst is complete, so that a burst that fails midway is not counted."""
+    """A counter is noted once its datagram is sealed, so that one that fails midway is not counted."""
     seal = Session.seal
 
-    def seal_then_count(session: Session, payloads: Iterable[Buffer], out: memoryview) -> list[int]:
+    def seal_then_count(session: Session, payload: Buffer, out: memoryview) -> bool:
         before = session._sent
         try:
-            return seal(session, payloads, out)
+            return seal(session, payload, out)
         except BaseException:
             session._sent = before
             raise
@@ -206,30 +200,30 @@ def _never_expires() -> None:
 @_mutant("routing-source-not-checked")
 def _source_not_checked() -> None:
     """A peer may use any source address inside the tunnel."""
-    route = Engine._route_in
+    route = Receiver._route_in
 
-    def route_any(engine: Engine, peer: Peer, payload: memoryview, now: float) -> Drop | None:
-        drop = route(engine, peer, payload, now)
+    def route_any(receiver: Receiver, peer: Peer, payload: Packet, now: float) -> Drop | None:
+        drop = route(receiver, peer, payload, now)
         if drop is Drop.SOURCE_NOT_ALLOWED:
-            engine._outbox.deliver.append(payload[: ip_packet_length(payload)])
+            receiver._outbox.deliver.append(payload)
             return None
         return drop
 
-    _replace(Engine, "_route_in", route_any)
+    _replace(Receiver, "_route_in", route_any)
 
 
 @_mutant("endpoint-from-anybody")
 def _endpoint_from_anybody() -> None:
     """A peer is where its datagrams come from, authentic or not."""
-    handle = Engine._handle_data
+    handle = Receiver.handle_data
 
-    def follow(engine: Engine, data: memoryview, source: Endpoint, now: float) -> Drop | None:
-        entry = engine._local.sessions.get(unpack_data_header(data)[1])
+    def follow(receiver: Receiver, data: memoryview, source: Endpoint, now: float) -> Drop | None:
+        entry = receiver._local.sessions.get(unpack_data_header(data)[1])
         if entry is not None:
             entry[0].endpoint = source
-        return handle(engine, data, source, now)
+        return handle(receiver, data, source, now)
 
-    _replace(Engine, "_handle_data", follow)
+    _replace(Receiver, "handle_data", follow)
 
 
 @_mutant("endpoint-stays")
@@ -247,37 +241,36 @@ def _endpoint_stays() -> None:
 @_mutant("relay-reads-along")
 def _relay_reads_along() -> None:
     """What is for another client is sealed for the server, which routes it."""
-    send, route = Peer.send_packet, Engine._route_in
+    send, route = Peer.send_packet, Receiver._route_in
 
-    def send_by_server(peer: Peer, packet: memoryview, now: float) -> Drop | None:
+    def send_by_server(peer: Peer, packet: Packet, now: float) -> Drop | None:
         server = peer._local.server
         return send(peer if peer.paths is None or server is None else server, packet, now)
 
-    def take_from_server(engine: Engine, peer: Peer, payload: memoryview, now: float) -> Drop | None:
-        drop = route(engine, peer, payload, now)
-        if drop is Drop.SOURCE_NOT_ALLOWED and peer is engine._local.server:
-            engine._outbox.deliver.append(payload[: ip_packet_length(payload)])
+    def take_from_server(receiver: Receiver, peer: Peer, payload: Packet, now: float) -> Drop | None:
+        drop = route(receiver, peer, payload, now)
+        if drop is Drop.SOURCE_NOT_ALLOWED and peer is receiver._local.server:
+            receiver._outbox.deliver.append(payload)
             return None
         return drop
 
     _replace(Peer, "send_packet", send_by_server)
-    _replace(Engine, "_route_in", take_from_server)
+    _replace(Receiver, "_route_in", take_from_server)
 
 
 @_mutant("isolation-of-introductions-only")
 def _isolation_of_introductions_only() -> None:
     """Whom the server neither introduces nor relays, it routes for all the same."""
-    route = Engine._route_in
+    route = Receiver._route_in
 
-    def route_between(engine: Engine, peer: Peer, payload: memoryview, now: float) -> Drop | None:
-        drop = route(engine, peer, payload, now)
+    def route_between(receiver: Receiver, peer: Peer, payload: Packet, now: float) -> Drop | None:
+        drop = route(receiver, peer, payload, now)
         if drop is Drop.ISOLATED:
-            packet = payload[: ip_packet_length(payload)]
-            target = engine._routes.lookup(ip_destination(packet))
-            return drop if target is None else target.send_packet(packet, now)
+            target = receiver._local.routes.lookup(ip_destination(payload.bare))
+            return drop if target is None else target.send_packet(payload, now)
         return drop
 
-    _replace(Engine, "_route_in", route_between)
+    _replace(Receiver, "_route_in", route_between)
 
 
 @_mutant("cookie-mac1-unchecked")

@@ -33,6 +33,7 @@ from ltk.protocol.frames import (
     pack_frame,
 )
 from ltk.protocol.messages import (
+    DATA_OVERHEAD,
     CookieReply,
     Endpoint,
     Initiation,
@@ -164,11 +165,10 @@ def sealed(recorded: Recorded, node: Node, other: Node, attacker: Endpoint) -> I
     for index in (_index(), *recorded.sessions(node)):
         keys = TransportKeys(os.urandom(32), os.urandom(32))
         session = Session(0, index, keys, initiator=True, created=0.0)
-        out = memoryview(bytearray(4096))
-        start = 0
-        for end in session.seal(payloads, out):
-            yield bytes(out[start:end])
-            start = end
+        for payload in payloads:
+            out = bytearray(len(payload) + DATA_OVERHEAD)
+            session.seal(payload, memoryview(out))
+            yield bytes(out)
     yield from payloads[1:]
 
 

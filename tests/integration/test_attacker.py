@@ -167,10 +167,14 @@ def test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing(
         missing = {each for each in reasons if met[name].get(each, 0) <= refused[name].get(each, 0)}
         assert not missing, f"a part of the attack never reached {name}: {missing}"
     assert [used[name] for name in ("a_m", "b_m", "hub_m")] == [0, 0, 0], f"the attacker got pings: {used}"
+    # Datagrams that leave together are one packet to a counter.
+    most = range(PINGS - PINGS // 10, PINGS + 1)
     if path == "direct":
-        assert [used["a_b"], used["b_a"]] == [PINGS, PINGS], used
+        assert used["a_b"] in most, used
+        assert used["b_a"] in most, used
         # a path that a busy machine makes doubtful for a moment has its data on the relay as well
         assert max(used["a_hub"], used["hub_b"]) <= PINGS // 10, used
     else:
-        assert [used["a_hub"], used["hub_b"]] == [PINGS, PINGS], used
+        assert used["a_hub"] in most, used
+        assert used["hub_b"] in most, used
         assert [used["a_b"], used["b_a"]] == [0, 0], used

@@ -41,14 +41,20 @@ def last_relayed(recorded: list[Datagram], source: str) -> bytes:
         if each.source == source and each.payload[0] == RELAYED and each.payload[RELAY_HEADER] == DATA
     ]
     assert found, f"nothing that {source} sent was relayed"
-    return found[-1]
+    return alone(found)
 
 
 def last_for_the_server(recorded: list[Datagram], source: str) -> bytes:
     """The data message of the session with the server that came from `source` last."""
     found = [each.payload for each in recorded if each.source == source and each.payload[0] == DATA]
     assert found, f"{source} said nothing to the server"
-    return found[-1]
+    return alone(found)
+
+
+def alone(found: list[bytes]) -> bytes:
+    """The last that is one datagram: a capture shows those that left together as one of all their bytes."""
+    size = min(map(len, found))
+    return next(each for each in reversed(found) if len(each) == size)
 
 
 def private_key(lab: Lab, node: str) -> bytes:

@@ -82,7 +82,7 @@ PROOFS = (
     ),
     Proof(
         "session-nonce-reused",
-        f"{PROTOCOL}/test_session.py::test_no_nonce_is_used_twice_when_making_a_payload_fails",
+        f"{PROTOCOL}/test_session.py::test_no_nonce_is_used_twice_when_sealing_fails",
         "assert left.sent == 1",
     ),
     Proof(

@@ -32,6 +32,7 @@ from ltk.protocol.engine import (
     PeerStatus,
 )
 from ltk.protocol.messages import Place
+from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 
 WALL_CLOCK = 1_700_000_000.0  # Unix time at which the world's clock was zero
@@ -182,8 +183,8 @@ class Node:
         assert engine is not None, f"{self.name} is down"
         answers: list[Packet] = []
         while (transmit := engine.poll_transmit()) is not None:
-            data, destination, socket = transmit
-            self.transmit(bytes(data), destination, socket)
+            for data in datagrams(transmit):
+                self.transmit(bytes(data), transmit.to, transmit.socket)
         while (delivered := engine.poll_deliver()) is not None:
             packet = world.ledger.delivered(self, bytes(delivered))
             if packet.is_ping:

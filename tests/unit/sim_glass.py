@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import pytest
 from sim import Simulation
 from sim_net import Datagram
@@ -22,18 +20,10 @@ class Glass:
         self._kinds: dict[bytes, int] = {}
         seal = Session.seal
 
-        def noting(session: Session, payloads: Iterable[Buffer], out: memoryview) -> list[int]:
-            firsts: list[int] = []
-
-            def looked_at() -> Iterator[Buffer]:
-                for payload in payloads:
-                    firsts.append(payload[0] if len(payload) else 0)
-                    yield payload
-
-            ends = seal(session, looked_at(), out)
-            for first, start in zip(firsts, (0, *ends), strict=False):
-                self._kinds[bytes(out[start : start + DATA_HEADER_SIZE])] = first
-            return ends
+        def noting(session: Session, payload: Buffer, out: memoryview) -> bool:
+            sealed = seal(session, payload, out)
+            self._kinds[bytes(out[:DATA_HEADER_SIZE])] = payload[0] if len(payload) else 0
+            return sealed
 
         patch.setattr(Session, "seal", noting)
 

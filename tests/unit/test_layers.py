@@ -64,7 +64,13 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "select", "subprocess", "threading", "time"}
 PURE_PARTS_OF_SOCKET = {"AF_INET", "AF_INET6", "inet_pton"}  # an address as bytes
 # Messages are laid out in one place; the ciphers have layouts of their own, of nonces and blocks.
-PACKERS = {"ltk.protocol.frames", "ltk.protocol.messages", "ltk.protocol.primitives"}
+PACKERS = {
+    "ltk.protocol.frames",
+    "ltk.protocol.messages",
+    "ltk.protocol.primitives",
+    "ltk.protocol.segments",
+    "ltk.protocol.vnet",
+}
 # Who imports by a name that is made at run time, which no reading of imports can see.
 LATE_IMPORTERS = {
     "ltk.cli.main",  # a verb's module, when the verb is asked for

@@ -42,7 +42,7 @@ def test_both_families_are_served_and_none_is_seen_mapped(
         assert source[1] == udp.port
         peer.sendto(b"back", (address, udp.port))
         into = buffer()
-        assert udp.receive(into) == (4, to)
+        assert udp.receive(into) == (4, 4, to)
         assert bytes(into[:4]) == b"back"
 
 
@@ -91,7 +91,7 @@ def test_a_full_send_buffer_drops_and_never_blocks() -> None:
 
 def test_an_error_of_the_network_is_counted_and_names_no_source() -> None:
     udp = Udp(_Refused(), Counter())
-    assert udp.receive(buffer()) == (0, None)
+    assert udp.receive(buffer()) == (0, 0, None)
     assert udp.drops == {RECEIVE_FAILED: 1}
     udp.close()
 

@@ -12,6 +12,7 @@ from enum import Enum
 from ipaddress import ip_address, ip_network
 
 from ltk.protocol.engine import Drop, Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerStatus
+from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 
 WALL_CLOCK = 1_700_000_000.0
@@ -90,8 +91,8 @@ class Node:
 
     def drain(self) -> None:
         while (transmit := self.engine.poll_transmit()) is not None:
-            data, destination, _ = transmit
-            self.world.transmit(Sent(self.world.now, self.endpoint, destination, bytes(data)))
+            for data in datagrams(transmit):
+                self.world.transmit(Sent(self.world.now, self.endpoint, transmit.to, bytes(data)))
         while (packet := self.engine.poll_deliver()) is not None:
             self.delivered.append(bytes(packet))
         while (event := self.engine.poll_event()) is not None:

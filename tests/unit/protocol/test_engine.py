@@ -79,7 +79,7 @@ def test_a_peer_that_is_nowhere_yet_takes_no_packets(world):
 def seal_to(world, node, peer: str, payload: bytes) -> None:
     """Send any payload on the session, as only the peer itself could."""
     out = memoryview(bytearray(len(payload) + 32))
-    node.session(peer).seal((payload,), out)
+    node.session(peer).seal(payload, out)
     world.inject(bytes(out), node.endpoint, node.status(peer).endpoint)
     world.run(1)
 

@@ -48,7 +48,7 @@ def test_a_server_answers_on_the_socket_that_was_asked_and_nobody_else_answers(w
     request = memoryview(stun.binding_request(TRANSACTION))
     for socket in (0, 1):
         assert hub.engine.handle_datagram(request, STRANGER, world.now, socket) is None
-        data, to, sent_from = hub.engine.poll_transmit()
+        data, to, sent_from, _ = hub.engine.poll_transmit()
         assert (to, sent_from) == (STRANGER, socket)
         assert stun.mapped_address(memoryview(data), TRANSACTION) == STRANGER
     assert a.engine.handle_datagram(request, HUB, world.now) is Drop.UNASKED_STUN
