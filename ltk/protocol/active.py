@@ -11,6 +11,7 @@ PROBE_WHILE_WARM = 2.0
 PROBE_WHILE_IDLE = 20.0  # keeps a NAT's mapping: RFC 4787, REQ-5, has two minutes, many routers 30 s
 
 DOUBT_AFTER = 0.5  # seconds without an answer, at the least; more where round trips are long
+AVOIDED_AFTER = 0.4  # seconds of silence here while the other side is heard by the relay
 LOST_AFTER = 0.5  # seconds of doubt
 # Several probes must fail before a path is lost: at 20 % loss each way one in three fails by itself.
 PROBE_IN_DOUBT = 0.1  # seconds
@@ -24,12 +25,13 @@ MIRROR_DATAGRAMS = 32
 class Active:
     """A path that carries data. `warm`, wherever it is asked for: the pair has exchanged data lately."""
 
-    __slots__ = ("doubted", "mirror_until", "mirrored", "path", "probe_due")
+    __slots__ = ("doubted", "last_heard", "mirror_until", "mirrored", "path", "probe_due")
 
     def __init__(self, path: Path, now: float) -> None:
         """Use a path that has just been proven."""
         self.path = path
         self.doubted = False
+        self.last_heard = now
         self.mirrored = MIRROR_DATAGRAMS  # datagrams that are still to be relayed as well
         self.mirror_until = now + MIRROR_TIME
         self.probe_due = now + PROBE_WHILE_SENDING  # if data is sent then
@@ -53,6 +55,10 @@ class Active:
     def is_silent(self, now: float) -> bool:
         """Return whether an answer is overdue."""
         return self.doubted_at() <= now
+
+    def is_avoided(self, now: float) -> bool:
+        """Return whether the other side, which was heard elsewhere just now, seems to trust this no more."""
+        return not self.doubted and now - self.last_heard > AVOIDED_AFTER
 
     def doubted_at(self) -> float:
         """Return when the path is to be doubted if nothing comes back."""

@@ -97,6 +97,12 @@ class Attempt:
             return self._rounds >= PROBES_AFTER_PROOF
         return now >= self._base + ATTEMPT_TIME
 
+    def why_in_vain(self, candidates: int, hint: str) -> str:
+        """Return why no probe was answered, of so many candidates; `hint` says what makes that unlikely."""
+        if self.probed:
+            return f"none of {candidates} candidates answered a probe{hint}"
+        return "there was no session to send probes in" if candidates else "no candidate is known"
+
     def next_moment(self) -> float:
         """Return when something is to be done next."""
         return min(self._next_round(), self._next_connect(), self._base + ATTEMPT_TIME)

@@ -93,6 +93,10 @@ class Control:
         """Tell the server, if it is that, all that it may not know, or know no more."""
         if peer is not self._local.server:
             return
+        if not peer.speaks_ltk:
+            if peer.greeting.is_first:
+                self.requests.ask_early(now)
+            return
         self.announcer.announce(now)
         for other in self._peers.values():
             if other.paths is not None and other.paths.relies_on_relay(now):
@@ -241,6 +245,9 @@ class Control:
                 return Drop.UNEXPECTED_FRAME
         match frame:
             case Introduce():
+                if not peer.has_session(now):
+                    # What was asked before may have reached the place that the other has just left.
+                    peer.way_found(now)
                 return peer.paths.introduced(frame, now)
             case NotAvailable(reason=reason):
                 return peer.paths.not_available(frame, _WHY_NOT[reason])

@@ -48,6 +48,11 @@ class Greeting:
         """Whether super-packets may be sent to the peer as segments."""
         return self.hello is not None and bool(self.hello.capabilities & Capability.SEGMENTS)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing is known of the peer, and it has been greeted for the first time just now."""
+        return self.hello is None and self._tries == 1
+
     def forget(self) -> None:
         """Know nothing of the peer."""
         self.hello = None

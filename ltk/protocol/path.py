@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ltk.protocol.events import CandidateState, CandidateStatus
 from ltk.protocol.frames import Candidate, CandidateKind
-from ltk.protocol.messages import Endpoint
+from ltk.protocol.messages import Endpoint, Relay
 
 MAX_PATHS = 8  # per client; the least promising makes room
 MAX_PENDING = 16  # challenges; a second and a half of probes in doubt
@@ -107,6 +107,12 @@ class Path:
             rtt=self.srtt if proven else None,
             reason=reason,
         )
+
+
+def relay_status(relay: Relay, *, used: bool) -> CandidateStatus:
+    """Return what there is to tell of the relay's channel, and whether it carries data."""
+    state: CandidateState = "active" if used else "standby"
+    return CandidateStatus(relay, None, state, None, None, None, "carries the data" if used else "stands by")
 
 
 class PathTable:

@@ -11,6 +11,7 @@ change, there is the next attempt.
 
     what             when                                       then
     oldest probe     unanswered for 0.5 s (or 1.5 round trips)  doubt: data over both, probes every 0.1 s
+    the other side   speaks by the relay alone for 0.4 s        doubt
     doubt            0.5 s later                                lost: the relay alone, and a new attempt
     idle path        three probes, 1 s apart, unanswered        lost
     lost again       the k-th time in 5 minutes                 not used again for 0, 5, 15, 60, 60 … s
@@ -42,7 +43,7 @@ from ltk.protocol.frames import (
 )
 from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint, Place, Relay
-from ltk.protocol.path import Path, PathTable
+from ltk.protocol.path import Path, PathTable, relay_status
 from ltk.protocol.surroundings import Carrier
 from ltk.protocol.timers import Timer, Timers
 
@@ -198,9 +199,17 @@ class Paths:
 
     def heard(self, source: Place, now: float) -> None:
         """Note where an authentic message came from. A new source may be a path; it is to be proven."""
+        active = self._active
         if isinstance(source, Relay):
             if source != self.relay:
                 self.use_relay(source, now)
+            if active is not None and active.is_avoided(now):
+                # Who only answers has nothing to send while the other's packets are lost, and so nothing
+                # to probe for: it would find out half a second later than the other.
+                active.doubted = True
+                self._refresh("")
+        elif active is not None and source == active.path.endpoint:
+            active.last_heard = now
         elif source not in self._paths.by_endpoint and self._config.may_be_direct:
             path = self._paths.add(Candidate(CandidateKind.PEER_REFLEXIVE, source), self._active_path)
             if path is not None:
@@ -371,14 +380,10 @@ class Paths:
             return
         wait = self._backoff.next()
         self._not_before = now + wait
-        reason = self._refusal
+        reason = self._failure = self._refusal
         if not reason or attempt.introduced:
-            count = len(self._paths.by_endpoint)
             hint = nat_hint(self._local.mapping, self._their_mapping)
-            reason = f"none of {count} candidates answered a probe{hint}"
-            if not attempt.probed:
-                reason = "there was no session to send probes in" if count else "no candidate is known"
-        self._failure = reason
+            reason = self._failure = attempt.why_in_vain(len(self._paths.by_endpoint), hint)
         self.direct_failures += 1
         self._local.outbox.events.append(AttemptFailed(self._config.name, attempt.number, reason, wait))
         self._peer.no_way_found()
@@ -490,10 +495,5 @@ class Paths:
             path.status(now, self._active_path, doubted=doubted) for path in self._paths.by_endpoint.values()
         ]
         if self.relay is not None:
-            used = self.relay in self.places
-            reason = "carries the data" if used else "stands by"
-            state = CandidateStatus(
-                self.relay, None, "active" if used else "standby", None, None, None, reason
-            )
-            found.append(state)
+            found.append(relay_status(self.relay, used=self.relay in self.places))
         return tuple(found)

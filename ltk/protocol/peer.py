@@ -299,8 +299,7 @@ class Peer:
     def _use_new_session(self, now: float) -> None:
         """The current session is a new one: say HELLO, which also confirms it, then what has waited."""
         self.greeting.start(now)
-        if self.speaks_ltk:
-            self._broker.session_started(self, now)
+        self._broker.session_started(self, now)
         if self.paths is not None:
             self.paths.session_started(now)
         self._flush_staged(now)

@@ -189,6 +189,15 @@ class ChannelRequests:
             request.tries = 0
         self._ask(now)
 
+    def ask_early(self, now: float) -> None:
+        """Ask a server that has not said yet what it speaks, which saves the first packets a round trip.
+
+        It is asked once more when it has. Stock WireGuard ignores the few frames.
+        """
+        for peer, request in self._requests.items():
+            if self._local.server is not None:
+                self._local.server.say(OpenChannel(request.number, peer.config.public_key), now)
+
     def may_reopen(self, now: float) -> bool:
         """Return whether a notice is to be acted upon; anybody can forge one, so not more than this."""
         if now - self._last_reopened < REOPEN_SPACING:

@@ -14,7 +14,7 @@ class Broker(Protocol):
     """Talks to the server for the peers."""
 
     def session_started(self, peer: Peer, now: float) -> None:
-        """Note a new session with a peer that speaks ltk's frames."""
+        """Note a new session with a peer, or that it has said that it speaks ltk's frames."""
 
     def want_channel(self, peer: Peer, now: float) -> None:
         """Open a relay channel to the peer, if there is a server."""

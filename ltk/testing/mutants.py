@@ -33,6 +33,7 @@ from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE
 from ltk.protocol.receiver import Receiver
+from ltk.protocol.relay import ChannelRequests
 from ltk.protocol.rendezvous import Announcer
 from ltk.protocol.replay import ReplayWindow
 from ltk.protocol.session import Session
@@ -385,6 +386,26 @@ def _time_keeps_it_alive() -> None:
         return math.inf
 
     _replace(Active, "lost_at", never_lost)
+
+
+@_mutant("path-avoided-is-trusted")
+def _avoided_is_trusted() -> None:
+    """What the other side thinks of a path is the other side's affair."""
+
+    def never(_active: Active, _now: float) -> bool:
+        return False
+
+    _replace(Active, "is_avoided", never)
+
+
+@_mutant("channel-waits-for-the-hello")
+def _channel_waits() -> None:
+    """Nothing is asked of a server that has not said yet what it speaks."""
+
+    def ask_not(_requests: ChannelRequests, _now: float) -> None:
+        return
+
+    _replace(ChannelRequests, "ask_early", ask_not)
 
 
 @_mutant("announce-five-times-and-never-again")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from figures import FIGURES, table
 from harness import REPOSITORY, Lab, machine_state
 
 
@@ -61,3 +62,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def quickstart(lab: Callable[..., Lab]) -> Lab:
     """The topology of the README, up."""
     return lab((REPOSITORY / "topologies" / "quickstart.yaml").read_text())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures that tests have measured, whether they passed or not."""
+    if figures := config.stash.get(FIGURES, []):
+        terminalreporter.section("figures")
+        for line in table(figures):
+            terminalreporter.write_line(line)

@@ -73,8 +73,9 @@ class Flows:
         data_only: bool = True,
         larger: int = DATA,
         site: str | None = None,
+        source_port: int | None = None,
     ) -> None:
-        """Count the packets from one place to another from now on; those with data, or all.
+        """Count the packets from one place, or one port of it, to another from now on; with data, or all.
 
         Data are packets of more than `larger` bytes. With `site`, only those count that come in by that
         site's cable, whatever source others may claim.
@@ -83,7 +84,7 @@ class Flows:
         size = f"meta length > {larger if data_only else 0}"
         self._load(
             f"add counter inet {TABLE} {name}; add rule inet {TABLE} count {_by_cable(site)}"
-            f"ip saddr {a} ip daddr {b} udp dport 1-65535 {size} counter name {name}"
+            f"ip saddr {a} ip daddr {b} udp sport {source_port or '1-65535'} {size} counter name {name}"
         )
 
     def counted(self) -> dict[str, int]:

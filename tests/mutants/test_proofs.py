@@ -152,6 +152,22 @@ PROOFS = (
         "outage <= OUTAGE",
     ),
     Proof(
+        "path-avoided-is-trusted",
+        f"{PROTOCOL}/test_p2p_losing.py::test_a_cut_path_costs_those_who_only_answer_no_more[0.2]",
+        "outage <= OUTAGE_OF_ANSWERS",
+    ),
+    Proof(
+        "channel-waits-for-the-hello",
+        f"{PROTOCOL}/test_p2p_direct.py"
+        "::test_the_first_echo_after_a_cold_start_takes_two_round_trips_to_the_server_and_two_by_way_of_it",
+        "packet.answered_at - packet.sent_at <=",
+    ),
+    Proof(
+        "session-no-replay-window",  # on the way from the relay to a direct path, data goes over both
+        f"{PROTOCOL}/test_p2p_losing.py::test_a_cut_path_that_heals_is_used_again_and_nothing_is_lost",
+        "twice",
+    ),
+    Proof(
         "announce-five-times-and-never-again",
         f"{PROTOCOL}/test_p2p_rendezvous.py"
         "::test_announcements_that_nobody_acknowledges_grow_apart_up_to_the_cap_for_ever",

@@ -6,7 +6,16 @@ from itertools import combinations_with_replacement
 
 import pytest
 from sim import Node, Simulation
-from sim_net import ALL_CLASSES, HOME, PORT_RESTRICTED, SYMMETRIC, NatKind, Segment, can_be_direct
+from sim_net import (
+    ALL_CLASSES,
+    HOME,
+    INTERNET_DELAY,
+    PORT_RESTRICTED,
+    SYMMETRIC,
+    NatKind,
+    Segment,
+    can_be_direct,
+)
 from sim_packets import Flow
 
 from ltk.protocol.config import P2p, PathPolicy
@@ -63,6 +72,19 @@ def test_two_homes_are_direct_within_a_second_of_a_cold_start() -> None:
     flow = world.flow(a, b)
     world.run_until_direct(a, b, 1.0)
     assert flow.stop().lost == []
+
+
+def test_the_first_echo_after_a_cold_start_takes_two_round_trips_to_the_server_and_two_by_way_of_it() -> None:
+    """A session with the server, a channel through it, a session with the other, and the echo itself."""
+    world = Simulation()
+    a, b = world.client("a", HOME), world.client("b", HOME)
+    world.start()
+    packet = a.send(b, is_ping=True)
+    world.run(1.0)
+    assert packet.answered_at is not None
+    to_server, by_way_of_it = 2 * INTERNET_DELAY, 4 * INTERNET_DELAY
+    lans = 0.010
+    assert packet.answered_at - packet.sent_at <= 2 * to_server + 2 * by_way_of_it + lans
 
 
 @pytest.mark.parametrize(("one", "other"), [*combinations_with_replacement((None, *ALL_CLASSES), 2)], ids=str)

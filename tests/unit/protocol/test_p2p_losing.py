@@ -10,6 +10,7 @@ from sim_objects import reachable
 from ltk.protocol.engine import Endpoint, PathChanged
 
 OUTAGE = 1.5  # seconds, from the cut of a path that carries data to the relay
+OUTAGE_OF_ANSWERS = 1.2  # seconds: one side finds out after at most 1 s, and the other hears of it by then
 BACK_OFF = 66.0  # seconds between attempts at most, jitter included
 ATTEMPT = 5.0  # seconds
 HOLD_DOWN = 66.0  # seconds for which a path that fails often is not used, at most
@@ -57,6 +58,17 @@ def test_a_cut_path_costs_less_than_one_and_a_half_seconds_and_then_the_relay_ha
     assert not a.is_direct(b)
     assert not b.is_direct(a)
     assert "relay" in (a.status(b).path, b.status(a).path)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.2, 0.3, 0.4])
+def test_a_cut_path_costs_those_who_only_answer_no_more(moment: float) -> None:
+    """Who hears nothing has nothing to answer, and must not take as long again to find out."""
+    world, a, b = direct_pair()
+    flow = world.flow(a, b, 0.02)
+    world.run(5.0 + moment)  # since the last probe, whenever that was
+    world.block(a, b)
+    world.run(5.0)
+    assert flow.stop().outage <= OUTAGE_OF_ANSWERS
 
 
 def test_a_cut_path_that_heals_is_used_again_and_nothing_is_lost() -> None:

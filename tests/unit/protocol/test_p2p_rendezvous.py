@@ -6,7 +6,7 @@ import os
 from itertools import pairwise
 
 import pytest
-from sim import Node, Simulation
+from sim import PORT, Node, Simulation
 from sim_curve import use_toy_curve
 from sim_glass import Glass
 from sim_net import HOME, SYMMETRIC, Datagram, NatKind
@@ -104,6 +104,21 @@ def test_a_client_that_starts_late_is_reached_by_one_that_has_asked_for_it() -> 
     world.run(100.0)
     world.start(b)
     world.run_until_direct(a, b, 70.0)
+
+
+@pytest.mark.parametrize("later", [0.0, 0.1, 0.2, 0.3])
+def test_two_clients_that_restart_one_after_the_other_are_direct_a_second_later(later: float) -> None:
+    """What the first one asks for reaches the second one's old port, where nobody listens any more."""
+    world, a, b = two_homes()
+    world.start()
+    flow = world.flow(a, b, 0.02)
+    world.run_until_direct(a, b, 5.0)
+    a.restart(down=0.1)
+    b.restart(port=PORT + 1, down=0.1 + later)
+    world.run(0.1 + later)
+    since = world.now
+    world.run_until_direct(a, b, 1.0)
+    assert flow.stop().lost_since(since) == []
 
 
 def test_a_server_that_lost_its_memory_introduces_clients_that_were_silent() -> None:

@@ -1,0 +1,59 @@
+"""Figures: what was measured in each of many runs, against what was promised."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+# Machines on which tests run are shared, and a figure in milliseconds is then theirs as much as the
+# program's. So the table says of each bar whether it was met, in every run; the test asks whether the run in
+# the middle is within twice the bar, and does not judge what is less than half a second. A retry or a timer
+# where there should be none costs more than that.
+ALLOWANCE = 2.0
+TOO_SHORT_TO_JUDGE = 0.5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One promise (`name`, as in the documents), its bar in seconds, and the measured values."""
+
+    name: str
+    what: str
+    bar: float
+    values: tuple[float, ...]
+
+    def check(self, runs: int) -> None:
+        """It was measured in all runs, and holds in general."""
+        assert len(self.values) == runs, f"{self.name} was measured in {len(self.values)} of {runs} runs"
+        middle = statistics.median(self.values)
+        allowed = max(ALLOWANCE * self.bar, TOO_SHORT_TO_JUDGE)
+        assert middle <= allowed, f"{self.name}, {self.what}: {self.line()}"
+
+    def line(self) -> str:
+        """The row of a table."""
+        values = sorted(self.values)
+        tenth = values[-1 - len(values) // 10]
+        told = (values[0], statistics.median(values), tenth, values[-1], self.bar)
+        met = sum(value <= self.bar for value in values)
+        judged = "met" if met == len(values) else f"MISSED in {len(values) - met}"
+        numbers = " ".join(f"{1e3 * each:8.0f}" for each in told)
+        return f"{self.name:<3} {self.what:<46} {len(values):4} {numbers}  {judged}"
+
+
+FIGURES = pytest.StashKey[list[Figure]]()  # in pytest's configuration: what has been measured in this run
+
+
+def table(figures: Sequence[Figure]) -> list[str]:
+    """The figures in milliseconds, one to a row."""
+    titles = " ".join(f"{each:>8}" for each in ("least", "median", "p90", "most", "bar"))
+    return [f"{'':<3} {'milliseconds':<46} runs {titles}", *(figure.line() for figure in figures)]
+
+
+def judge(config: pytest.Config, figures: Sequence[Figure], runs: int) -> None:
+    """Have the figures printed at the end of pytest's run, and check each."""
+    config.stash.setdefault(FIGURES, []).extend(figures)
+    for figure in figures:
+        figure.check(runs)
