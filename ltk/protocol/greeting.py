@@ -24,9 +24,13 @@ TRIES = 5  # per session, towards a peer that never answered one
 
 
 class Greeting:
-    """What one peer has said of itself, and whether it knows the same of this node."""
+    """What one peer has said of itself, and whether it knows the same of this node.
 
-    __slots__ = ("_events", "_own", "_peer", "_timers", "_tries", "hello")
+    `knows_frames` says that it speaks the frames from OBSERVED to GOODBYE, `takes_segments` that it may be
+    sent super-packets as segments. Both are asked for with each packet.
+    """
+
+    __slots__ = ("_events", "_own", "_peer", "_timers", "_tries", "hello", "knows_frames", "takes_segments")
 
     def __init__(self, peer: Peer, local: Local, timers: Timers) -> None:
         """Say nothing yet; `timers` are the peer's, of which REPEAT_HELLO is used here."""
@@ -36,17 +40,7 @@ class Greeting:
         self._peer = peer
         self._timers = timers
         self._tries = 0
-        self.hello: Hello | None = None
-
-    @property
-    def knows_frames(self) -> bool:
-        """Whether the peer speaks the frames from OBSERVED to GOODBYE."""
-        return self.hello is not None and bool(self.hello.capabilities & Capability.P2P)
-
-    @property
-    def takes_segments(self) -> bool:
-        """Whether super-packets may be sent to the peer as segments."""
-        return self.hello is not None and bool(self.hello.capabilities & Capability.SEGMENTS)
+        self._take(None)
 
     @property
     def is_first(self) -> bool:
@@ -55,7 +49,7 @@ class Greeting:
 
     def forget(self) -> None:
         """Know nothing of the peer."""
-        self.hello = None
+        self._take(None)
         self._tries = 0
 
     def start(self, now: float) -> None:
@@ -92,6 +86,12 @@ class Greeting:
         """Return whether that was not known."""
         if hello == self.hello:
             return False
-        self.hello = hello
+        self._take(hello)
         self._events.append(HelloReceived(self._peer.config.name, hello.version, hello.capabilities))
         return True
+
+    def _take(self, hello: Hello | None) -> None:
+        capabilities = Capability(0) if hello is None else Capability(hello.capabilities)
+        self.hello = hello
+        self.knows_frames = Capability.P2P in capabilities
+        self.takes_segments = Capability.SEGMENTS in capabilities
