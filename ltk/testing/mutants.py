@@ -122,9 +122,11 @@ def _blocking_read() -> None:
     """The device is read until there is a packet, whatever else there would be to do."""
     make = Tun.__init__
 
-    def make_blocking(tun: Tun, name: str, descriptor: int, drops: Counter[str]) -> None:
+    def make_blocking(
+        tun: Tun, name: str, descriptor: int, drops: Counter[str], offloads: int | None
+    ) -> None:
         os.set_blocking(descriptor, True)
-        make(tun, name, descriptor, drops)
+        make(tun, name, descriptor, drops, offloads)
 
     _replace(Tun, "__init__", make_blocking)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from figures import FIGURES, table
+from figures import recorded, table
 from harness import REPOSITORY, Lab, machine_state
 
 
@@ -64,9 +64,10 @@ def quickstart(lab: Callable[..., Lab]) -> Lab:
     return lab((REPOSITORY / "topologies" / "quickstart.yaml").read_text())
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests have measured, whether they passed or not."""
-    if figures := config.stash.get(FIGURES, []):
+    stats = terminalreporter.stats
+    if figures := recorded([*stats.get("passed", []), *stats.get("failed", [])]):
         terminalreporter.section("figures")
         for line in table(figures):
             terminalreporter.write_line(line)

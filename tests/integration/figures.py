@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass
 
 import pytest
 
@@ -14,6 +14,7 @@ import pytest
 # where there should be none costs more than that.
 ALLOWANCE = 2.0
 TOO_SHORT_TO_JUDGE = 0.5  # seconds
+PROPERTY = "figure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,20 @@ class Figure:
         return f"{self.name:<3} {self.what:<46} {len(values):4} {numbers}  {judged}"
 
 
-FIGURES = pytest.StashKey[list[Figure]]()  # in pytest's configuration: what has been measured in this run
-
-
 def table(figures: Sequence[Figure]) -> list[str]:
     """The figures in milliseconds, one to a row."""
     titles = " ".join(f"{each:>8}" for each in ("least", "median", "p90", "most", "bar"))
     return [f"{'':<3} {'milliseconds':<46} runs {titles}", *(figure.line() for figure in figures)]
 
 
-def judge(config: pytest.Config, figures: Sequence[Figure], runs: int) -> None:
-    """Have the figures printed at the end of pytest's run, and check each."""
-    config.stash.setdefault(FIGURES, []).extend(figures)
+def judge(record: Callable[[str, object], None], figures: Sequence[Figure], runs: int) -> None:
+    """Have the figures printed at the end of pytest's run, and check each. `record` is record_property."""
+    for figure in figures:
+        record(PROPERTY, astuple(figure))
     for figure in figures:
         figure.check(runs)
+
+
+def recorded(reports: Iterable[pytest.TestReport]) -> list[Figure]:
+    """The figures that the tests of these reports have recorded."""
+    return [Figure(*told) for each in reports for name, told in each.user_properties if name == PROPERTY]

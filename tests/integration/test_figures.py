@@ -55,9 +55,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> restarts.Restarts:
 
 
 @pytest.fixture
-def held(pytestconfig: pytest.Config) -> Callable[[int, Sequence[Figure]], None]:
+def held(record_property: Callable[[str, object], None]) -> Callable[[int, Sequence[Figure]], None]:
     """`held(runs, figures)` has the figures printed, and checks them."""
-    return lambda runs, figures: judge(pytestconfig, figures, runs)
+    return lambda runs, figures: judge(record_property, figures, runs)
 
 
 def test_the_first_echo_after_a_cold_start_takes_two_round_trips_and_little_more(

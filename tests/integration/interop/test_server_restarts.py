@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from figures import Figure, judge
 from harness import Lab, run_ltk
 from keys import public_key_in
@@ -39,7 +38,7 @@ lab:
 
 
 def test_stock_clients_are_back_within_sixteen_seconds_of_a_restart_of_the_server(
-    lab: Callable[..., Lab], tmp_path: Path, pytestconfig: pytest.Config
+    lab: Callable[..., Lab], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """WireGuard asks for a new session 15 s after it sent what was not answered (section 6.5)."""
     made = lab(topology())
@@ -60,5 +59,7 @@ def test_stock_clients_are_back_within_sixteen_seconds_of_a_restart_of_the_serve
         await_echoes(world, streams, killed)
         outages = [stream.outage(killed, time.time()) for stream in streams]
     judge(
-        pytestconfig, [Figure("R3", "server killed: outage of stock clients", 16.0, tuple(outages))], PHONES
+        record_property,
+        [Figure("R3", "server killed: outage of stock clients", 16.0, tuple(outages))],
+        PHONES,
     )
