@@ -5,12 +5,13 @@ What a path is, is never asked of ltk here. A datagram with data is told from a 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from harness import Lab, run_ltk
 from ltk.kernel import netns
 
 TABLE = "proof"
-DATA = 150  # bytes of an IP packet: more than any probe, handshakes apart; pings here are larger
+DATA = 200  # bytes of an IP packet: more than any probe or handshake; pings here are larger
 NEW_PORT = 35000
 PING = ["-s", "200"]  # an echo request that makes a datagram of data
 
@@ -54,7 +55,9 @@ class Flows:
         self._load(
             "add table inet proof; add chain inet proof count "
             "{ type filter hook forward priority -10; }; add chain inet proof cut "
-            "{ type filter hook forward priority -5; }"
+            "{ type filter hook forward priority -5; }; "
+            "add set inet proof blocked { type ipv4_addr . ipv4_addr; }; "
+            "add rule inet proof cut ip saddr . ip daddr @blocked drop"
         )
 
     def _load(self, text: str) -> None:
@@ -80,12 +83,27 @@ class Flows:
         Data are packets of more than `larger` bytes. With `site`, only those count that come in by that
         site's cable, whatever source others may claim.
         """
-        a, b = self.places.address[source], self.places.address[target]
         size = f"meta length > {larger if data_only else 0}"
-        self._load(
+        port = f"udp sport {source_port} " if source_port else ""
+        self._load(self._counter(name, source, target, f"{port}{size}", site))
+
+    def _counter(self, name: str, source: str, target: str, which: str, site: str | None = None) -> str:
+        a, b = self.places.address[source], self.places.address[target]
+        return (
             f"add counter inet {TABLE} {name}; add rule inet {TABLE} count {_by_cable(site)}"
-            f"ip saddr {a} ip daddr {b} udp sport {source_port or '1-65535'} {size} counter name {name}"
+            f"ip saddr {a} ip daddr {b} udp dport 1-65535 {which} counter name {name}"
         )
+
+    def count_small(self, name: str, source: str, target: str) -> None:
+        """Count the packets without data from one place to another: probes, as long as none is answered."""
+        self._load(self._counter(name, source, target, f"meta length <= {DATA}"))
+
+    def watch(self, clients: Iterable[str], pairs: Iterable[tuple[str, str]]) -> None:
+        """Count data between the clients of each pair, and between each client and the hub: see `used`."""
+        ways = [(f"{a}_{b}", a, b) for pair in pairs for a, b in (pair, pair[::-1])]
+        ways += [(f"{a}_{b}", a, b) for client in clients for a, b in ((client, "hub"), ("hub", client))]
+        size = f"meta length > {DATA}"
+        self._load("; ".join(self._counter(name, a, b, size) for name, a, b in ways))
 
     def counted(self) -> dict[str, int]:
         """Packets by counter since they were made."""
@@ -94,11 +112,33 @@ class Flows:
     def cut(self, source: str, target: str, *, site: str | None = None) -> None:
         """Let nothing pass from one place to the other, in this direction; with `site` as `count` has it."""
         a, b = self.places.address[source], self.places.address[target]
-        self._load(f"add rule inet {TABLE} cut {_by_cable(site)}ip saddr {a} ip daddr {b} drop")
+        where = f"ip saddr {a} ip daddr {b}"
+        if site is None:
+            self._load(f"add element inet {TABLE} blocked {{ {a} . {b} }}")
+        else:
+            self._load(f"add rule inet {TABLE} cut {_by_cable(site)}{where} drop")
+
+    def lose(self, source: str, target: str, which: str) -> str:
+        """Drop the packets from one place to another for which the match `which` holds.
+
+        Return the name of the counter of those.
+        """
+        a, b = self.places.address[source], self.places.address[target]
+        name = f"lost_{source}_{target}"
+        self._load(
+            f"add counter inet {TABLE} {name}; add rule inet {TABLE} cut "
+            f"ip saddr {a} ip daddr {b} meta l4proto udp {which} counter name {name} drop"
+        )
+        return name
+
+    def mend(self, source: str, target: str) -> None:
+        """Let packets pass from one place to the other again."""
+        a, b = self.places.address[source], self.places.address[target]
+        self._load(f"delete element inet {TABLE} blocked {{ {a} . {b} }}")
 
     def heal(self) -> None:
         """Take all cuts away."""
-        self._load(f"flush chain inet {TABLE} cut")
+        self._load(f"flush set inet {TABLE} blocked")
 
     @contextmanager
     def cut_off(self, *pairs: tuple[str, str]) -> Iterator[None]:
@@ -112,6 +152,13 @@ class Flows:
 
 def _by_cable(site: str | None) -> str:
     return "" if site is None else f'iifname "{site}" '
+
+
+def longest_gap(output: str) -> float:
+    """The longest time without an answer, in seconds, of what a ping with -D at ten a second has said."""
+    times = [float(each) for each in re.findall(r"^\[([\d.]+)\] \d+ bytes from", output, re.MULTILINE)]
+    assert len(times) > 10, output
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:

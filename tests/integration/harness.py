@@ -206,6 +206,7 @@ def machine_state() -> dict[str, str]:
         name: subprocess.run(command, capture_output=True, text=True, check=True).stdout
         for name, command in commands.items()
     }
+    state["namespaces"] = "\n".join(sorted(state["namespaces"].splitlines()))  # listed in no order
     for name in ("addresses", "routes6"):
         state[name] = re.sub(r"(valid_lft|preferred_lft|expires) \d+sec", "", state[name])
     found = [str(path) for folder in ("/run/ltk", "/var/lib/ltk") for path in sorted(Path(folder).rglob("*"))]

@@ -28,6 +28,7 @@ ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
 )
 INTEROP = "tests/integration/interop"
+LESSONS = "tests/integration/test_lessons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Proof:
     mutant: str
     test: str
     because: str
+
+    @property
+    def where(self) -> str:
+        """Where the test stands: unit or integration."""
+        return self.test.split("/")[1]
 
 
 PROOFS = (
@@ -136,6 +142,23 @@ PROOFS = (
         "assert len(node.delivered) == count",
     ),
     Proof(
+        "connect-before-registering",
+        f"{LESSONS}_order.py"
+        "::test_no_delay_of_control_messages_and_no_stopped_client_keeps_a_pair_from_being_direct",
+        "before it knew it",
+    ),
+    Proof(
+        "attempt-one-burst-after-a-sleep",
+        f"{PROTOCOL}/test_p2p_rendezvous.py"
+        "::test_no_delay_of_the_servers_words_to_one_side_makes_a_difference[0.3]",
+        "for: a direct path between a and b",
+    ),
+    Proof(
+        "path-exists-means-connected",
+        f"{LESSONS}_proof.py::test_a_pair_that_is_cut_from_the_start_is_relayed_and_loses_nothing",
+        "of the first pings were lost",
+    ),
+    Proof(
         "path-exists-means-connected",
         f"{PROTOCOL}/test_p2p_direct.py::test_a_path_blocked_from_the_start_is_never_used_in_either_direction[False]",
         "last proven inf s ago",
@@ -166,6 +189,25 @@ PROOFS = (
         "session-no-replay-window",  # on the way from the relay to a direct path, data goes over both
         f"{PROTOCOL}/test_p2p_losing.py::test_a_cut_path_that_heals_is_used_again_and_nothing_is_lost",
         "twice",
+        "path-time-keeps-it-alive",
+        f"{LESSONS}_proof.py::test_a_path_that_is_cut_costs_a_second_and_a_half_and_tcp_goes_on",
+        "an outage of ",
+    ),
+    Proof(
+        "announce-only-at-connect",
+        f"{PROTOCOL}/test_p2p_rendezvous.py"
+        "::test_a_server_that_lost_its_memory_introduces_clients_that_were_silent",
+        "for: a direct path between a and b",
+    ),
+    Proof(
+        "announce-without-acknowledgement",
+        f"{LESSONS}_announcing.py::test_announcements_that_nobody_acknowledges_are_repeated_with_growing_gaps",
+        "announcement 2",
+    ),
+    Proof(
+        "attempt-only-once",
+        f"{LESSONS}_retries.py::test_a_pair_that_has_failed_once_is_tried_again_and_direct_once_it_can_be",
+        "the direct paths of ['kate-luke']",
     ),
     Proof(
         "announce-five-times-and-never-again",
@@ -221,7 +263,7 @@ def test_every_mutant_has_a_proof() -> None:
     assert {proof.mutant for proof in PROOFS} == set(mutants.names())
 
 
-@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.mutant)
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: f"{proof.mutant}-{proof.where}")
 def test_the_proof_fails_on_the_mutant(proof: Proof, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     done = run(proof, report)

@@ -11,7 +11,7 @@ import pytest
 
 from ltk.errors import InvalidInputError
 from ltk.protocol.replay import ReplayWindow
-from ltk.testing import mutants
+from ltk.testing import breaking, mutants
 
 
 @pytest.fixture
@@ -64,4 +64,4 @@ def test_an_installed_mutant_replaces_what_it_says() -> None:
 
 def test_a_method_that_was_renamed_is_noticed() -> None:
     with pytest.raises(AttributeError, match="ReplayWindow has no method was_accept of its own"):
-        mutants._replace(ReplayWindow, "was_accept", lambda: None)
+        breaking.replace(ReplayWindow, "was_accept", lambda: None)
