@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import PING, Flows
+from flows import PING, Flows, seen
 from harness import Lab, wait_for
 
 from ltk.errors import LtkError
@@ -64,7 +64,7 @@ class Used:
     @property
     def took_the_direct_way(self) -> bool:
         """Nothing was lost, and all of it went directly; a path in doubt is relayed beside that."""
-        return self.answered == self.pings <= min(self.there, self.back)
+        return self.answered == self.pings and min(self.there, self.back) >= seen(self.pings)
 
     @property
     def is_direct(self) -> bool:
@@ -72,7 +72,11 @@ class Used:
 
     @property
     def is_relayed(self) -> bool:
-        return self.answered == self.pings <= min(self.up, self.down) and self.there == self.back == 0
+        return (
+            self.answered == self.pings
+            and min(self.up, self.down) >= seen(self.pings)
+            and self.there == self.back == 0
+        )
 
 
 class Crowd:

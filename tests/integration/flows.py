@@ -150,6 +150,14 @@ class Flows:
         self.heal()
 
 
+def seen(datagrams: int) -> int:
+    """How many packets a counter must have seen to say that so many datagrams of data went that way.
+
+    Datagrams that leave together are one packet to a counter, on a busy machine two pings are at times.
+    """
+    return (datagrams + 1) // 2
+
+
 def _by_cable(site: str | None) -> str:
     return "" if site is None else f'iifname "{site}" '
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from flows import PING, Flows, flush_nat, longest_gap
+from flows import PING, Flows, flush_nat, longest_gap, seen
 from harness import Lab, run_ltk, wait_for
 
 BOB = "10.71.0.3"
@@ -57,12 +57,12 @@ def spent(flows: Flows, lab: Lab, count: int = DATAGRAMS) -> dict[str, int]:
 
 def is_direct(flows: Flows, lab: Lab) -> bool:
     used = spent(flows, lab, 5)
-    return used["a_b"] >= 5 and used["b_a"] >= 5 and used["a_hub"] == used["hub_b"] == 0
+    return min(used["a_b"], used["b_a"]) >= seen(5) and used["a_hub"] == used["hub_b"] == 0
 
 
 def is_relayed(flows: Flows, lab: Lab) -> bool:
     used = spent(flows, lab, 5)
-    return used["a_b"] == used["b_a"] == 0 and used["a_hub"] >= 5 and used["hub_b"] >= 5
+    return used["a_b"] == used["b_a"] == 0 and min(used["a_hub"], used["hub_b"]) >= seen(5)
 
 
 def duplicates(output: str) -> int:
@@ -76,8 +76,8 @@ def test_two_homes_become_direct_within_a_second_and_no_ping_is_lost(lab: Callab
     assert first["received"] == 40, first["output"]
     assert duplicates(first["output"]) == 0
     used = spent(flows, made)
-    assert used["a_b"] >= DATAGRAMS, used
-    assert used["b_a"] >= DATAGRAMS, used
+    assert used["a_b"] >= seen(DATAGRAMS), used
+    assert used["b_a"] >= seen(DATAGRAMS), used
     assert used["a_hub"] == used["hub_b"] == 0, f"the data still crosses the server: {used}"
     # forty pings take two seconds: by the middle of them the data went between the two addresses
     total = flows.counted()
@@ -98,7 +98,7 @@ def test_hard_nats_are_relayed_without_loss_and_status_says_why(
     wait_for(lambda: made.peer("alice", "bob")["direct_failures"] >= 1, "the attempt to have failed")
     used = spent(flows, made)
     assert used["a_b"] == used["b_a"] == 0, used
-    assert used["a_hub"] >= DATAGRAMS, used
+    assert used["a_hub"] >= seen(DATAGRAMS), used
     for one, other in (("alice", "bob"), ("bob", "alice")):
         peer = made.peer(one, other)
         assert peer["path"] == "relay", peer
