@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 JSON_VERSION = 1
-PIPE_WIDTH = 200  # columns
+PIPE_WIDTH = 2000  # columns; what a matrix of some hundred nodes needs
 
 
 def _complete_topology(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

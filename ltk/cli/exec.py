@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from ltk.cli.common import node_argument, topology_argument
 from ltk.errors import InvalidInputError, LtkError
+
+if TYPE_CHECKING:
+    from ltk.topology.expanded import Topology
 
 
 @click.command(
@@ -43,10 +47,15 @@ def run_inside(
 def scope_that_is_up(topology: str, place: str) -> str:
     """The namespace of `place`; InvalidInputError where the topology has no such place or is not up."""
     from ltk.cli.common import load
+
+    return scope_of_place(load(topology), topology, place)
+
+
+def scope_of_place(wanted: Topology, topology: str, place: str) -> str:
+    """The same of a topology that has been loaded; `topology` is what the user calls it."""
     from ltk.kernel import netns
     from ltk.reconcile.resources import scope_of
 
-    wanted = load(topology)
     places = [node.name for node in wanted.nodes]
     places += [site.name for site in wanted.lab.sites] + ["internet"] if wanted.lab else []
     doing = f"looking for {place} in {wanted.name}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,28 +24,29 @@ ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer
 )
 def command(topology: str, listen: str | None) -> None:
     """Print the counters of all nodes of a topology that is up, with the node as a label."""
-    from prometheus_client import CollectorRegistry, start_http_server
-
     from ltk.node.metrics import Statuses, text
 
     wanted = load(topology)
 
-    class Living(Statuses):
-        """The nodes as they are at each scrape."""
+    def page() -> str:
+        return text(Statuses(statuses(wanted)))
 
-        def look(self) -> Mapping[str, Any]:
-            return statuses(wanted)
-
-    collector = Living()
+    first = page()  # what is not up is an error at once, not at the first scrape
     if listen is None:
-        click.echo(text(collector), nl=False)
-        return
-    host, port = _address(listen)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    start_http_server(port, addr=host, registry=registry)
-    say(f"serving on http://{listen}/metrics")
-    threading.Event().wait()
+        click.echo(first, nl=False)
+    else:
+        _serve(listen, page)
+
+
+def _serve(listen: str, page: Callable[[], str]) -> None:
+    from ltk.node.poller import Poller
+    from ltk.node.scrape import PATH, PageServer
+
+    poller = Poller()
+    with contextlib.closing(poller), contextlib.closing(PageServer(*_address(listen), poller, page)):
+        say(f"serving on http://{listen}{PATH}")
+        while True:
+            poller.wait()
 
 
 def statuses(topology: Topology) -> dict[str, Any]:
@@ -69,9 +70,13 @@ def statuses(topology: Topology) -> dict[str, Any]:
 
 
 def _address(text: str) -> tuple[str, int]:
+    from ipaddress import ip_address
+
     from ltk.node.config import split_endpoint
 
     try:
-        return split_endpoint(text)
+        host, port = split_endpoint(text)
+        ip_address(host)
     except ValueError as error:
-        raise InvalidInputError("reading --listen", f"{text} {error}") from None
+        raise InvalidInputError("reading --listen", f"{text}: {error}") from None
+    return host, port

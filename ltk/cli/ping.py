@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ltk.cli.common import emit, load, node_argument, output_option, show, topology_argument
-from ltk.cli.exec import scope_that_is_up
+from ltk.cli.exec import scope_of_place
 from ltk.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def command(topology: str, source: str | None, target: str | None, timeout: floa
 
     wanted = load(topology)
     pairs = _pairs(wanted, source, target)
-    scopes = {name: scope_that_is_up(topology, name) for name, _ in pairs}
+    sources = dict.fromkeys(name for name, _ in pairs)
+    scopes = {name: scope_of_place(wanted, topology, name) for name in sources}
     questions = {
         (a, b): [Question(scopes[a], address.ip) for address in wanted.node(b).addresses] for a, b in pairs
     }

@@ -20,6 +20,7 @@ from ipaddress import (
     IPv4Network,
     IPv6Interface,
     IPv6Network,
+    ip_address,
     ip_interface,
     ip_network,
 )
@@ -81,7 +82,10 @@ class PeerSettings:
 
 @dataclass(frozen=True, slots=True)
 class DaemonConfig:
-    """All that a daemon is told. `listen` is a UDP port, 0 for any; `mtu` is the tunnel's, in bytes."""
+    """All that a daemon is told. `listen` is a UDP port, 0 for any; `mtu` is the tunnel's, in bytes.
+
+    `metrics` is "address:port" or "[v6]:port", where they are served over HTTP; None: nowhere.
+    """
 
     topology: str
     node: str
@@ -94,6 +98,7 @@ class DaemonConfig:
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
     control: Path
     peers: tuple[PeerSettings, ...]
+    metrics: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON value that `from_json` reads back to an equal object."""
@@ -109,6 +114,7 @@ class DaemonConfig:
             "private_key_file": str(self.private_key_file),
             "addresses": [str(address) for address in self.addresses],
             "control": str(self.control),
+            "metrics": self.metrics,
             "peers": [peer.to_json() for peer in self.peers],
         }
 
@@ -133,6 +139,7 @@ class DaemonConfig:
             private_key_file=Path(fields.text("private_key_file")),
             addresses=fields.parsed_list("addresses", ip_interface, "an address with its prefix length"),
             control=Path(fields.text("control")),
+            metrics=fields.listener_or_none("metrics"),
             peers=tuple(
                 _peer(_Fields(entry, f"peers[{index}]", doing))
                 for index, entry in enumerate(fields.items("peers"))
@@ -251,6 +258,11 @@ def _peer(fields: _Fields) -> PeerSettings:
     return peer
 
 
+def _listener(text: str) -> str:
+    ip_address(split_endpoint(text)[0])
+    return text
+
+
 def _first_repeated(values: Sequence[str]) -> str | None:
     return next((value for index, value in enumerate(values) if value in values[:index]), None)
 
@@ -285,6 +297,12 @@ class _Fields:
             del self._left[key]
             return None
         return self.text(key)
+
+    def listener_or_none(self, key: str) -> str | None:
+        if self._left.get(key) is None:
+            self._left.pop(key, None)
+            return None
+        return self.parsed(key, _listener, "an IP address and a port, such as 127.0.0.1:9586")
 
     def whole(self, key: str, lowest: int, highest: int) -> int:
         value = self._take(key)

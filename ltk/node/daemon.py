@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ltk.errors import InvalidInputError
+from ltk.errors import InvalidInputError, LtkError
 from ltk.kernel import offloads
 from ltk.node import config as configuration
 from ltk.node.addresses import AddressWatch, own_addresses
@@ -23,6 +23,7 @@ from ltk.node.notify import DEVICE_GONE, READY, STOPPING, Notifier
 from ltk.node.poller import Poller, Signals
 from ltk.node.report import describe, status, why
 from ltk.node.resolve import Resolver
+from ltk.node.scrape import PageServer
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerKind
@@ -96,6 +97,9 @@ class Daemon:
                 wall_clock=time.time(),
                 random=os.urandom,
             )
+            self._metrics = self._serve_metrics(config.metrics)
+            if self._metrics is not None:
+                undo.callback(self._metrics.close)
             self._control = ControlServer(config.control, self._poller, self._handle)
             undo.pop_all()
         self._loop = Loop(
@@ -139,6 +143,8 @@ class Daemon:
         """Give everything back; the device stays, the control socket's file goes."""
         self._control.flush(time.monotonic() + FLUSH_TIME)
         self._control.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._signals.close()
         self._resolver.close()
         self._addresses.close()
@@ -185,6 +191,9 @@ class Daemon:
             if config.listen not in (0, self._loop.udp.port):
                 udp = Udp.open(config.listen, self._drops, offloads=self._offloads)
                 undo.callback(udp.close)
+            if config.metrics != old.metrics:
+                self._move_metrics(config.metrics)
+                undo.callback(self._move_metrics, old.metrics)
             self._engine.configure(self._engine_config(config, secrets), time.monotonic())
             undo.pop_all()
         self._config, self._secrets = config, secrets
@@ -195,6 +204,31 @@ class Daemon:
             self._loop.use_tun(tun)
         self._tell_endpoints()
         say("info", f"configured: {len(config.peers)} peers, {config.device}, UDP port {self._loop.udp.port}")
+
+    def _serve_metrics(self, at: str | None) -> PageServer | None:
+        if at is None:
+            return None
+        return PageServer(*configuration.split_endpoint(at), self._poller, self._metrics_text)
+
+    def _move_metrics(self, at: str | None) -> None:
+        """Serve metrics there from now on, or go on as before and raise LtkError."""
+        old = self._config.metrics
+        # First off the old place: the new one may be the same port on more addresses.
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        try:
+            self._metrics = self._serve_metrics(at)
+        except LtkError:
+            self._metrics = self._serve_metrics(old)
+            raise
+
+    def _metrics_text(self) -> str:
+        # Here and not above: what nobody asked for should cost no daemon memory.
+        from ltk.node.metrics import Statuses, text
+
+        told = status(self._config, self._engine, self._loop, self._drops)
+        return text(Statuses({self._config.node: told}))
 
     def _config_in_force(self) -> dict[str, object]:
         psks = self._secrets.preshared_keys

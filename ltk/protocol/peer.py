@@ -115,6 +115,7 @@ class Peer:
         self._take_kind()
         if self.paths is not None:
             self.paths.configure(config, now)
+            self._flush_staged(now)  # what has waited may have a way now
         if config.preshared_key != old.preshared_key:
             self.reset()
         if config.keepalive != old.keepalive:

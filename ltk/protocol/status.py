@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ltk.protocol.config import PathPolicy
 from ltk.protocol.events import PathName, PeerStatus
 from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint, Relay
@@ -58,5 +59,7 @@ def _path(peer: Peer, local: Local, now: float) -> tuple[PathName, Endpoint | No
             return "relay", local.server.endpoint, peer.paths.explain(now)
         case (Relay(), *_):
             return "none", None, "the relay cannot be reached"
+        case _ if peer.config.path is PathPolicy.DIRECT_ONLY:
+            return "none", None, f"the topology allows no relay; {peer.paths.explain(now)}"
         case _:
             return "none", None, peer.paths.explain(now)

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from ltk.kernel import paths
 from ltk.lab import sites
 from ltk.node import config as node_config
-from ltk.protocol.config import P2p
+from ltk.protocol.config import P2p, PathPolicy
 from ltk.reconcile.resources import (
     Address,
     Daemon,
@@ -72,12 +72,14 @@ def daemon_config(topology: Topology, node: Node, keys: Keyring) -> node_config.
         private_key_file=paths.key_file(topology.name, node.name),
         addresses=node.addresses,
         control=paths.control_socket(topology.name, node.name),
+        metrics=node.metrics,
         peers=tuple(_peer(topology, node, other, keys) for other in peers),
     )
 
 
 def _peer(topology: Topology, node: Node, other: Node, keys: Keyring) -> node_config.PeerSettings:
     between_clients = node.role is other.role is Role.CLIENT
+    pair = topology.pair(node, other)
     return node_config.PeerSettings(
         name=other.name,
         role=node_config.Role(other.role.value),
@@ -87,14 +89,9 @@ def _peer(topology: Topology, node: Node, other: Node, keys: Keyring) -> node_co
         allowed_ips=_reachable_through(topology, node, other),
         # What keeps a path between clients alive are probes, once there is one.
         keepalive=0 if between_clients else node.keepalive,
-        p2p=_p2p(node, other) if between_clients else P2p.ON_DEMAND,
+        p2p=P2p(pair.p2p.value) if between_clients else P2p.ON_DEMAND,
+        path=PathPolicy(pair.path.value),
     )
-
-
-def _p2p(node: Node, other: Node) -> P2p:
-    """What holds for a pair: off where either is, and eager where either is."""
-    wishes = {node.p2p.value, other.p2p.value}
-    return next(wish for wish in (P2p.OFF, P2p.EAGER, P2p.ON_DEMAND) if wish.value in wishes)
 
 
 def _reachable_through(topology: Topology, node: Node, other: Node) -> tuple[Network, ...]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from ltk.protocol.active import Active
 from ltk.protocol.attempt import Attempt, Backoff
-from ltk.protocol.config import EngineConfig, PeerKind
+from ltk.protocol.config import EngineConfig, PathPolicy, PeerConfig, PeerKind
 from ltk.protocol.drops import Drop
 from ltk.protocol.engine import Engine
 from ltk.protocol.events import PeerRegistered
 from ltk.protocol.frames import Introduce
+from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint, Place
 from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
 from ltk.protocol.relay import ChannelRequests
 from ltk.protocol.rendezvous import Announcer
+from ltk.protocol.surroundings import Carrier
 from ltk.protocol.timers import Timer
 from ltk.protocol.vnet import Packet
 from ltk.testing.breaking import mutant, replace
@@ -187,3 +190,24 @@ def _attempt_without_back_off() -> None:
 def _attempt_never_over() -> None:
     """An attempt that finds nothing stays, and no other can begin."""
     replace(Attempt, "is_over", lambda _attempt, _now: False)
+
+
+@mutant("path-policy-ignored")
+def _policy_ignored() -> None:
+    """What the file says of a pair's ways is read, and not followed."""
+    begin, configure = Paths.__init__, Paths.configure
+
+    def begin_with_any(paths: Paths, config: PeerConfig, local: Local, peer: Carrier) -> None:
+        begin(paths, dataclasses.replace(config, path=PathPolicy.AUTO), local, peer)
+
+    def configure_with_any(paths: Paths, config: PeerConfig, now: float) -> None:
+        configure(paths, dataclasses.replace(config, path=PathPolicy.AUTO), now)
+
+    replace(Paths, "__init__", begin_with_any)
+    replace(Paths, "configure", configure_with_any)
+
+
+@mutant("path-idle-as-if-busy")
+def _idle_as_if_busy() -> None:
+    """A path without data is watched as closely as one with."""
+    replace(Paths, "_is_warm", lambda _paths, _now: True)

@@ -1,4 +1,4 @@
-"""The TUN's reader, broken."""
+"""The loop's readers, broken: of the TUN, and of requests for metrics."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import time
 from collections import Counter
 
 from ltk.node.loop import Loop
+from ltk.node.scrape import _Client
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.protocol.messages import Buffer
 from ltk.testing.breaking import mutant, replace
 
 READ_DELAY = 0.010  # seconds
+SCRAPE_PATIENCE = 1.5  # seconds
 
 
 @mutant("tun-exit-on-would-block")
@@ -98,3 +100,17 @@ def _exit_on_deletion() -> None:
         raise error
 
     replace(Loop, "_device_gone", end)
+
+
+@mutant("metrics-wait-for-their-client")
+def _metrics_wait_for_their_client() -> None:
+    """A request for metrics is read whole before anything else is done."""
+    read = _Client._read
+
+    def read_it_whole(client: _Client) -> None:
+        client._connection.settimeout(SCRAPE_PATIENCE)
+        while not client._answered and client._connection.fileno() >= 0:
+            read(client)
+        client._connection.setblocking(False)
+
+    replace(_Client, "_read", read_it_whole)

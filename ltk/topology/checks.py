@@ -86,7 +86,7 @@ def check_nodes(spec: TopologySpec, nodes: Sequence[NodeCopy], findings: Finding
     in_a_lab = spec.lab is not None or findings.doubts(("lab",))
     _check_unique(nodes, "public_key", findings)
     for copy in _one_of_each(nodes):
-        _check_node(copy, findings)
+        _check_node(spec, copy, findings)
         if not in_a_lab:
             _check_real_host(copy, findings)
     if not in_a_lab:
@@ -110,7 +110,7 @@ def _check_one_server(nodes: Sequence[NodeCopy], findings: Findings) -> None:
             )
 
 
-def _check_node(copy: NodeCopy, findings: Findings) -> None:
+def _check_node(spec: TopologySpec, copy: NodeCopy, findings: Findings) -> None:
     node, path = copy.spec, copy.path
     if node.role is Role.SERVER and node.listen == 0:
         findings.add(
@@ -118,6 +118,10 @@ def _check_node(copy: NodeCopy, findings: Findings) -> None:
         )
     if node.isolation and node.role is not Role.SERVER and not findings.doubts((*path, "role")):
         findings.add((*path, "isolation"), f"is for the server, not for a {node.role}")
+    if node.role is Role.WIREGUARD and spec.nodes[str(path[-1])].metrics is not None:
+        findings.add(
+            (*path, "metrics"), "a stock WireGuard peer has no daemon that could serve them", "leave it out"
+        )
     if node.device in RESERVED_DEVICES:
         findings.add(
             (*path, "device"), f"{node.device} is another device's name", "choose another, such as wg0"

@@ -15,6 +15,7 @@ from ltk.topology.copies import NodeCopy, check_names_differ, copies_of, with_de
 from ltk.topology.expanded import Interface, Lab, Node, Role, SecretSource, Topology
 from ltk.topology.links import check_links
 from ltk.topology.model import SecretSpec, TopologySpec
+from ltk.topology.pairs import check_pairs, pairs_of
 from ltk.topology.problems import Findings
 from ltk.topology.render import render
 from ltk.topology.underlay import Place, address_lab, settle
@@ -43,6 +44,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     check_networks(spec, findings)
     check_links(itertools.chain.from_iterable(sites.values()), findings)
     check_nodes(spec, everyone, findings)
+    check_pairs(spec, nodes, findings)
     tunnel = _tunnel_addresses(spec, nodes, findings)
     places: list[Place] = []
     lab: Lab | None = None
@@ -54,12 +56,14 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     check_routes(spec, everyone, places, findings)
     if findings.found or findings.doubtful:
         return None
+    expanded = tuple(_node(spec, copy, tunnel[copy.name], lab, folder) for copy in everyone)
     return Topology(
         name=spec.name,
         subnets=spec.network.subnet,
         mtu=spec.network.mtu,
         psk=_secret(spec.network.psk, folder),
-        nodes=tuple(_node(spec, copy, tunnel[copy.name], lab, folder) for copy in everyone),
+        nodes=expanded,
+        pairs=pairs_of(spec, expanded),
         lab=lab,
     )
 
@@ -117,6 +121,7 @@ def _node(
         keepalive=keepalive,
         isolation=node.isolation and node.role is Role.SERVER,
         p2p=node.p2p or spec.network.p2p,
+        metrics=node.metrics if node.role is not Role.WIREGUARD else None,
         device=node.device or (LAB_DEVICE if lab is not None else real_device),
         mtu=spec.network.mtu,
         public_key=node.public_key,

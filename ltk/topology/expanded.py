@@ -40,6 +40,19 @@ class P2p(StrEnum):
     OFF = "off"
 
 
+def p2p_of(one: P2p, other: P2p) -> P2p:
+    """What holds for two clients that say this much: off where either does, else eager where either does."""
+    return next(wish for wish in (P2p.OFF, P2p.EAGER, P2p.ON_DEMAND) if wish in (one, other))
+
+
+class PathPolicy(StrEnum):
+    """Which ways the data of two clients may take; anything but auto is for debugging."""
+
+    AUTO = "auto"
+    RELAY_ONLY = "relay-only"
+    DIRECT_ONLY = "direct-only"
+
+
 class NatKind(StrEnum):
     """What a site's router does to the packets of its hosts (terms of RFC 4787)."""
 
@@ -72,10 +85,20 @@ class Node:
     keepalive: int  # seconds; 0: none
     isolation: bool
     p2p: P2p  # between clients
+    metrics: str | None  # "address:port" or "[v6]:port", where its daemon serves them; None: nowhere
     device: str
     mtu: int  # bytes of an inner packet
     public_key: str | None  # base64
     private_key: SecretSource | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What holds between two clients, in both directions."""
+
+    between: tuple[str, str]
+    p2p: P2p
+    path: PathPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +165,7 @@ class Topology:
     mtu: int
     psk: SecretSource | None
     nodes: tuple[Node, ...]
+    pairs: tuple[Pair, ...]  # those of which the file says something of their own
     lab: Lab | None
 
     def node(self, name: str) -> Node:
@@ -150,6 +174,12 @@ class Topology:
             if node.name == name:
                 return node
         raise KeyError(name)
+
+    def pair(self, one: Node, other: Node) -> Pair:
+        """What holds between two clients, whether the file names the pair or not."""
+        names = {one.name, other.name}
+        stated = next((pair for pair in self.pairs if set(pair.between) == names), None)
+        return stated or Pair((one.name, other.name), p2p_of(one.p2p, other.p2p), PathPolicy.AUTO)
 
     @property
     def server(self) -> Node:

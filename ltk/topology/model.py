@@ -24,13 +24,14 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from ltk.topology.expanded import Address, NatKind, Network, P2p, Role, SecretSource
+from ltk.topology.expanded import Address, NatKind, Network, P2p, PathPolicy, Role, SecretSource
 from ltk.topology.quantities import duration_text, parse_duration, parse_share
 from ltk.topology.values import (
     MAX_PORT,
     UnreadableError,
     parse_address,
     parse_endpoint,
+    parse_listener,
     parse_network,
     parse_public_key,
 )
@@ -101,6 +102,9 @@ Routes: TypeAlias = Annotated[tuple[_Network, ...], _LIST, _one_or_more(["192.16
 Lan: TypeAlias = Annotated[_Network, _text(None, ["192.168.1.0/24"])]
 Endpoint: TypeAlias = Annotated[
     str, _read_by(parse_endpoint), _text(r":\d{1,5}$", ["hub.example.net:51820", "[2001:db8::1]:51820"])
+]
+Listener: TypeAlias = Annotated[
+    str, _read_by(parse_listener), _text(r":\d{1,5}$", ["127.0.0.1:9586", "[::1]:9586"])
 ]
 PublicKey: TypeAlias = Annotated[
     str,
@@ -181,6 +185,8 @@ class NodeDefaults(Spec):
     """On the server: clients reach the server and what is routed behind it, but not each other."""
     p2p: P2p | None = None
     """For a client: when it looks for direct paths to other clients. Default: the network's."""
+    metrics: Listener | None = None
+    """ADDRESS:PORT at which the daemon serves its metrics over HTTP. Default: nowhere."""
     device: str | None = Field(default=None, pattern=DEVICE_PATTERN, max_length=MAX_DEVICE_NAME)
     """The tunnel device. Default: ltk0 in a lab; on real hosts ltk- and the topology's name, cut to 15."""
 
@@ -200,6 +206,20 @@ class NodeSpec(NodeDefaults):
     """The WireGuard public key, in base64. In a lab, keys are made for the nodes that have none."""
     private_key: SecretSpec | None = None
     """Where the private key is: {file: …}, {env: …} or {command: …}. Default: made, and kept there."""
+
+
+class PairSpec(Spec):
+    """What holds between two clients, whatever the network and they themselves say."""
+
+    between: Annotated[
+        tuple[str, ...],
+        Field(min_length=2, max_length=2, examples=[["alice", "bob"]]),
+    ]
+    """The names of the two clients."""
+    p2p: P2p | None = None
+    """When these two look for a direct path. Default: what follows from the two nodes."""
+    path: PathPolicy = PathPolicy.AUTO
+    """Which ways their data may take: any (auto), relay-only or direct-only; the latter are for debugging."""
 
 
 class HostSpec(Spec):
@@ -290,6 +310,8 @@ class TopologySpec(Spec):
         }
     )
     """The ends of the tunnels, by name; exactly one of them is the server."""
+    pairs: tuple[PairSpec, ...] = ()
+    """What holds between two clients in particular, for each pair of which there is something to say."""
     lab: LabSpec | None = None
     """How to build the network under the nodes out of namespaces. Without it the nodes are real hosts."""
 

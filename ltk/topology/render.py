@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ltk.topology.expanded import Host, Lab, Link, Node, Role, SecretSource, Site, Topology
+from ltk.topology.expanded import Host, Lab, Link, Node, Pair, Role, SecretSource, Site, Topology
 from ltk.topology.quantities import duration_text, share_text
 
 WIDTH = 100  # columns
@@ -31,6 +31,8 @@ def as_mapping(topology: Topology) -> dict[str, Any]:
         "network": network,
         "nodes": {node.name: _node(node) for node in topology.nodes},
     }
+    if topology.pairs:
+        file["pairs"] = [_pair(pair) for pair in topology.pairs]
     if topology.lab is not None:
         file["lab"] = _lab(topology.lab)
     return file
@@ -41,6 +43,7 @@ def _node(node: Node) -> dict[str, Any]:
         "endpoint": node.endpoint,
         "isolation": node.isolation if node.role is Role.SERVER else None,
         "p2p": node.p2p.value,
+        "metrics": node.metrics,
         "public_key": node.public_key,
         "private_key": _secret(node.private_key) if node.private_key is not None else None,
     }
@@ -52,6 +55,10 @@ def _node(node: Node) -> dict[str, Any]:
         "keepalive": node.keepalive,
         "device": node.device,
     } | {key: value for key, value in optional.items() if value is not None}
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {"between": list(pair.between), "p2p": pair.p2p.value, "path": pair.path.value}
 
 
 def _lab(lab: Lab) -> dict[str, Any]:

@@ -161,6 +161,16 @@ def parse_endpoint(value: object) -> str:
     return f"{host}:{int(port)}"
 
 
+def parse_listener(value: object) -> str:
+    """ "ADDRESS:PORT" or "[IPV6]:PORT" at which to listen: an endpoint without a name to be resolved."""
+    endpoint = parse_endpoint(value)
+    if endpoint_address(endpoint) is None:
+        raise UnreadableError(
+            f"should begin with an IP address, is {quote(value)}", "such as 127.0.0.1:9586 or [::1]:9586"
+        )
+    return endpoint
+
+
 def split_endpoint(text: str) -> tuple[str, str]:
     """The host (with its brackets, where it has any) and the port of an endpoint.
 

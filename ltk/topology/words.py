@@ -66,6 +66,10 @@ def words_for(error: ErrorDetails) -> str:
             return f"should be at least {context['ge']}, is {given}"
         case "less_than_equal":
             return f"should be at most {context['le']}, is {given}"
+        case "too_short" if context["min_length"] > 1:
+            return f"should have {context['min_length']} entries, has {context['actual_length']}"
+        case "too_long":
+            return f"should have {context['max_length']} entries, has {context['actual_length']}"
         case "too_short" | "string_too_short":
             return "should not be empty"
         case "string_too_long":
@@ -126,16 +130,20 @@ def _inside(kind: Any, part: str | int) -> Any:
         return _mapping_of(field.annotation) if field is not None else None
     if get_origin(kind) in (dict, Mapping):
         return _mapping_of(get_args(kind)[1])
+    if get_origin(kind) is tuple:
+        return _mapping_of(get_args(kind)[0])
     return None
 
 
 def _mapping_of(kind: Any) -> Any:
-    """The model or dict in an annotation, out of Optional, Annotated and unions."""
+    """The model, dict or tuple of models in an annotation, out of Optional, Annotated and unions."""
     if get_origin(kind) is Annotated:
         return _mapping_of(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
         found = (_mapping_of(part) for part in get_args(kind))
         return next((part for part in found if part is not None), None)
+    if get_origin(kind) is tuple:
+        return kind if _is_model(get_args(kind)[0]) else None
     return kind if _is_model(kind) or get_origin(kind) is dict else None
 
 

@@ -256,6 +256,28 @@ PROOFS = (
         f"{INTEROP}/test_stock_in_p2p.py::test_a_stock_client_roams_with_a_stream_going_on",
         "the pings have stopped",
     ),
+    Proof(
+        "path-policy-ignored",
+        f"{PROTOCOL}/test_p2p_direct.py"
+        "::test_a_pair_that_may_not_go_direct_is_relayed_and_sends_no_probe[path=relay-only]",
+        "assert (a.sent.to_clients, b.sent.to_clients) == (0, 0)",
+    ),
+    Proof(
+        "path-policy-ignored",
+        f"{PROTOCOL}/test_p2p_direct.py::test_a_pair_that_may_only_go_direct_never_relays_a_packet",
+        "bulky_to_server) == (0, 0)",
+    ),
+    Proof(
+        "path-idle-as-if-busy",
+        f"{PROTOCOL}/test_p2p_losing.py::test_an_idle_direct_pair_sends_ten_packets_a_minute_and_keeps_its_mapping",
+        "sent_after - sent_before <= 30",
+    ),
+    Proof(
+        "metrics-wait-for-their-client",
+        "tests/integration/test_metrics_server.py"
+        "::test_slow_clients_disturb_neither_the_tunnel_nor_other_scrapes",
+        "milliseconds that pings waited for slow clients",
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from ltk.kernel import icmp
-from ltk.kernel.icmp import ECHO
+from ltk.kernel.icmp import AT_ONCE, ECHO, MAX_SILENCE, SILENCE, Question, Window
 
 IDENTIFIER = 0x1234
 
@@ -78,3 +78,47 @@ def test_answers_to_others_are_ignored() -> None:
 def test_a_short_packet_is_ignored(length: int) -> None:
     data = (bytes([0x45]) + bytes(60))[:length]
     assert icmp._read(Received(socket.AF_INET, data, "10.0.0.1"), IDENTIFIER) is None  # type: ignore[arg-type]
+
+
+def questions(count: int) -> list[Question]:
+    return [Question("here", ip_address(0x0A000000 + number)) for number in range(count)]
+
+
+def filled(now: float = 100.0) -> tuple[Window, list[Question]]:
+    """A window with as many questions on their way as there may be."""
+    window, asked = Window(), questions(AT_ONCE)
+    for question in asked:
+        assert window.has_room(now)
+        window.sent(question, now)
+    assert not window.has_room(now)
+    return window, asked
+
+
+def test_an_answer_makes_room_for_one_more_question() -> None:
+    window, asked = filled()
+    window.answered(asked[7], 0.01, 100.1)
+    assert window.has_room(100.1)
+    window.sent(questions(AT_ONCE + 1)[-1], 100.1)
+    assert not window.has_room(100.1)
+
+
+def test_those_that_nobody_answers_hold_up_the_others_for_one_silence_only() -> None:
+    window, asked = filled()
+    window.answered(asked[0], 0.01, 100.4)
+    window.sent(questions(AT_ONCE + 1)[-1], 100.4)
+    assert not window.has_room(100.4 + 0.9 * SILENCE)
+    assert window.full_until == 100.4 + SILENCE
+    assert window.has_room(100.4 + SILENCE)
+
+
+def test_the_slower_the_answers_the_longer_the_silence_up_to_a_limit() -> None:
+    window, asked = filled()
+    window.answered(asked[0], 0.5, 100.5)
+    window.sent(asked[0], 100.5)
+    assert not window.has_room(102.4)
+    assert window.has_room(102.5)
+    window, asked = filled()
+    window.answered(asked[0], 30.0, 130.0)
+    window.sent(asked[0], 130.0)
+    assert not window.has_room(130.0 + 0.9 * MAX_SILENCE)
+    assert window.has_room(130.0 + MAX_SILENCE)

@@ -40,6 +40,7 @@ DOCUMENT: dict[str, Any] = {
     "private_key_file": "/var/lib/ltk/quickstart/alice.key",
     "addresses": ["10.0.0.2/24"],
     "control": "/run/ltk/quickstart/alice.sock",
+    "metrics": None,
     "peers": [PEER],
 }
 
@@ -52,7 +53,7 @@ def test_what_is_written_is_read_back_equal() -> None:
 
 def test_a_document_without_the_later_keys_means_their_defaults() -> None:
     older = copy.deepcopy(DOCUMENT)
-    del older["peers"][0]["p2p"], older["peers"][0]["path"]
+    del older["peers"][0]["p2p"], older["peers"][0]["path"], older["metrics"]
     assert DaemonConfig.from_json(older) == DaemonConfig.from_json(DOCUMENT)
 
 
@@ -69,6 +70,9 @@ Change = Callable[[dict[str, Any]], object]
         (lambda d: d.update(mtu=True), "mtu: should be a whole number, is true"),
         (lambda d: d.update(mtu=100), "mtu: should be from 576 to 65535, is 100"),
         (lambda d: d.update(listen=65536), "listen: should be from 0 to 65535"),
+        (lambda d: d.update(metrics="localhost:9586"), "metrics: should be an IP address and a port"),
+        (lambda d: d.update(metrics="127.0.0.1"), "metrics: should be an IP address and a port"),
+        (lambda d: d.update(metrics=9586), "metrics: should be a text, is the number 9586"),
         (lambda d: d.update(isolation=0), "isolation: should be true or false, is the number 0"),
         (lambda d: d.update(role="hub"), "role: should be one of server, client, wireguard, is 'hub'"),
         (lambda d: d.update(node=""), "node: should be a text, is empty"),

@@ -175,7 +175,9 @@ def test_a_pair_on_demand_is_silent_until_there_is_a_packet() -> None:
     assert a.status(b).handshake_age is None
 
 
-@pytest.mark.parametrize("options", [{"p2p": P2p.OFF}, {"path": PathPolicy.RELAY_ONLY}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"p2p": P2p.OFF}, {"path": PathPolicy.RELAY_ONLY}], ids=["p2p=off", "path=relay-only"]
+)
 def test_a_pair_that_may_not_go_direct_is_relayed_and_sends_no_probe(options: dict[str, object]) -> None:
     world, a, b = pair(**options)
     flow = world.flow(a, b)

@@ -37,7 +37,11 @@ CASES = {
         "nodes.alice.public-key",
         "did you mean 'public_key'?",
     ),
-    "an unknown key": (lab(name="name: t\n§zoo: 1"), "zoo", "known are name, network, defaults, nodes, lab"),
+    "an unknown key": (
+        lab(name="name: t\n§zoo: 1"),
+        "zoo",
+        "known are name, network, defaults, nodes, pairs, lab",
+    ),
     "an unknown key of a host": (
         lab(home="{hosts: {alice: {§adres: 1.2.3.4}}}"),
         "lab.sites.home.hosts.alice.adres",
