@@ -27,6 +27,7 @@ VERBS = {
     "exec": "Run a command inside a node.",
     "shell": "Open a shell inside a node.",
     "ping": "Who reaches whom, and how fast.",
+    "nat": "What the routers of a lab really do, by probing them.",
     "render": "Print a topology with every default spelled out.",
     "schema": "Print the JSON Schema of topology files.",
     "keygen": "Make a key pair.",

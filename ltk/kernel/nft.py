@@ -49,8 +49,8 @@ def load(rulesets: Mapping[str, str]) -> None:
 
 
 def tables(scopes: Sequence[str], family: str, table: str) -> dict[str, list[dict[str, Any]]]:
-    """nft's JSON objects of one table in each of the namespaces that has it."""
-    running = {scope: _start(scope, ["-j", "list", "table", family, table]) for scope in scopes}
+    """nft's JSON objects of one table in each of the namespaces that has it; of sets no contents."""
+    running = {scope: _start(scope, ["-j", "-t", "list", "table", family, table]) for scope in scopes}
     found = {}
     for scope, process in running.items():
         output, errors = process.communicate(timeout=DEADLINE)

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_interface, ip_network
 
 from ltk.lab.conditions import core_cable
-from ltk.lab.nat import LAN, WAN, internet_rules, router_rules
+from ltk.lab.names import LAN, WAN
+from ltk.lab.nat import internet_rules, router_rules
+from ltk.lab.vantage import second_addresses
 from ltk.reconcile.resources import (
     Address,
     Bridge,
@@ -30,7 +32,7 @@ from ltk.reconcile.resources import (
     scope_of,
 )
 from ltk.topology.expanded import Address as IPAddress
-from ltk.topology.expanded import Host, Lab, NatKind, Site
+from ltk.topology.expanded import Host, Lab, Site
 
 INTERNET = "internet"
 UPLINK = "eth0"  # a host's device towards its router
@@ -53,15 +55,18 @@ def _internet(topology: str, lab: Lab) -> Iterator[Resource]:
     scope = scope_of(topology, INTERNET)
     yield Namespace(scope, topology)
     yield from _router_settings(scope)
-    for address in lab.core:
+    for address in (*lab.core, *second_addresses(lab)):
         yield Address(scope, "lo", _alone(address))
     for site in lab.sites:
+        if site.behind is not None:
+            continue
         for wan in site.wan:
             yield Route(scope, ip_network(wan), site.name)
             if wan.version == 6:
                 yield Address(scope, site.name, _alone(UPPER))
-        for host, address in _public(site):
-            yield Route(scope, address.network, site.name, _next_hop(_gateway(host, address), LOWER))
+        for address in _public(lab, site):
+            router = next(wan for wan in site.wan if wan.version == address.version)
+            yield Route(scope, address.network, site.name, _next_hop(router, LOWER))
     yield internet_rules(scope)
 
 
@@ -72,23 +77,38 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
     for family in ("iptables", "ip6tables", "arptables"):
         # otherwise the rules would see what hosts of one LAN say to each other, and translate it
         yield Setting(scope, f"net.bridge.bridge-nf-call-{family}", "0")
-    yield core_cable(End(scope, WAN, MTU), End(scope_of(topology, INTERNET), site.name, MTU), site.link)
+    yield core_cable(End(scope, WAN, MTU), _outer_end(topology, site), site.link)
     yield Bridge(scope, LAN, MTU)
-    for wan in site.wan:
-        yield Address(scope, WAN, _alone(wan))
-        core = next(address for address in lab.core if address.version == wan.version)
-        yield Route(scope, _everything(wan.version), WAN, _next_hop(core, UPPER))
+    prefix = _outer_prefix(lab, site)
+    for wan, gateway in zip(site.wan, site.gateways, strict=True):
+        yield Address(scope, WAN, _alone(wan) if prefix is None else ip_interface((wan, prefix)))
+        yield Route(scope, _everything(wan.version), WAN, _next_hop(gateway, UPPER))
         if wan.version == 6:
-            yield Address(scope, WAN, _alone(LOWER))
             yield Address(scope, LAN, _alone(UPPER))
+            if site.behind is None:  # in a LAN there may be others, and there it is found as hosts are
+                yield Address(scope, WAN, _alone(LOWER))
     for lan in site.lan:
         yield Address(scope, LAN, lan)
     for host in site.hosts:
         yield Veth(End(scope_of(topology, host.node), UPLINK, MTU), End(scope, host.node, MTU, master=LAN))
-    for _, address in _public(site):
+    for address in _public(lab, site):
         yield Route(scope, address.network, LAN)
-    if site.nat is not NatKind.NONE:
-        yield router_rules(scope, site)
+    if not site.nat.is_open:
+        yield router_rules(scope, lab, site)
+
+
+def _outer_end(topology: str, site: Site) -> End:
+    """Where the cable of the site's router ends: on the internet, or in the LAN that it stands in."""
+    if site.behind is None:
+        return End(scope_of(topology, INTERNET), site.name, MTU)
+    return End(scope_of(topology, site.behind), site.name, MTU, master=LAN)
+
+
+def _outer_prefix(lab: Lab, site: Site) -> int | None:
+    """The prefix length of the LAN that the site's router stands in; None where it has a cable to itself."""
+    if site.behind is None:
+        return None
+    return next((lan.network.prefixlen for lan in lab.site(site.behind).lan), None)
 
 
 def _host(topology: str, host: Host) -> Iterator[Resource]:
@@ -121,11 +141,15 @@ def _settings(scope: str) -> Iterator[Setting]:
     yield Setting(scope, "net.ipv6.conf.default.addr_gen_mode", "1")
 
 
-def _public(site: Site) -> Iterator[tuple[Host, Interface]]:
-    if site.nat is NatKind.NONE:
-        for host in site.hosts:
-            for address in host.addresses:
-                yield host, address
+def _public(lab: Lab, site: Site) -> Iterator[Interface]:
+    """The addresses of the internet behind a site's router, those of sites behind it included."""
+    if site.nat.translates:
+        return
+    for host in site.hosts:
+        yield from host.addresses
+    for other in lab.sites:
+        if other.behind == site.name:
+            yield from map(_alone, other.wan)
 
 
 def _gateway(host: Host, address: Interface) -> IPAddress:

@@ -10,10 +10,15 @@ import difflib
 import os
 
 from ltk.errors import InvalidInputError
-from ltk.testing import broken_paths, broken_reader, broken_sessions
+from ltk.testing import broken_paths, broken_reader, broken_routers, broken_sessions
 from ltk.testing.breaking import MUTANTS
 
-BROKEN = (broken_paths, broken_reader, broken_sessions)  # which register their mutants as they are imported
+BROKEN = (
+    broken_paths,
+    broken_reader,
+    broken_routers,
+    broken_sessions,
+)  # they register their mutants as they are imported
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts
 
 

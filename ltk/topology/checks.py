@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ltk.topology.copies import NodeCopy
-from ltk.topology.expanded import NatKind, Network, Role
+from ltk.topology.expanded import Network, Role
 from ltk.topology.model import SiteSpec, TopologySpec
 from ltk.topology.problems import Findings, Path
+from ltk.topology.routers import nat_of
 from ltk.topology.underlay import MIN_LAN_HOSTS, Place
 from ltk.topology.values import endpoint_address, first_overlap, host_range, networks_overlap
 
@@ -38,7 +39,7 @@ def check_networks(spec: TopologySpec, findings: Findings) -> None:
         if other := first_overlap(network, tunnel):
             findings.add((*_INTERNET, index), f"{network} overlaps the tunnel's own subnet {other}")
     for name, site in spec.lab.sites.items():
-        _check_lan(site, ("lab", "sites", name, "lan"), tunnel, internet, findings)
+        _check_lan(name, site, tunnel, internet, findings)
 
 
 def _tunnel(spec: TopologySpec, findings: Findings) -> tuple[Network, ...]:
@@ -59,12 +60,12 @@ def _check_families(networks: Sequence[Network], path: Path, findings: Findings)
 
 
 def _check_lan(
-    site: SiteSpec, path: Path, tunnel: Sequence[Network], internet: Sequence[Network], findings: Findings
+    name: str, site: SiteSpec, tunnel: Sequence[Network], internet: Sequence[Network], findings: Findings
 ) -> None:
-    lan = site.lan
+    lan, path = site.lan, ("lab", "sites", name, "lan")
     if lan is None:
         return
-    if site.nat is NatKind.NONE:
+    if not nat_of(site).translates:
         if not findings.doubts((*path[:-1], "nat")):
             problem = "a site without NAT has no LAN: its hosts have public addresses"
             findings.add(path, problem, "leave lan out, or say nat: port-restricted")

@@ -14,15 +14,15 @@ from ltk.topology.checks import check_networks, check_nodes, check_routes
 from ltk.topology.copies import NodeCopy, check_names_differ, copies_of, with_defaults
 from ltk.topology.expanded import Interface, Lab, Node, Role, SecretSource, Topology
 from ltk.topology.links import check_links
-from ltk.topology.model import SecretSpec, TopologySpec
+from ltk.topology.model import DEFAULT_SERVER_PORT, SecretSpec, TopologySpec
 from ltk.topology.pairs import check_pairs, pairs_of
 from ltk.topology.problems import Findings
 from ltk.topology.render import render
+from ltk.topology.routers import check_nat
 from ltk.topology.underlay import Place, address_lab, settle
 
 __all__ = ["expand", "render"]  # each undoes the other
 
-DEFAULT_SERVER_PORT = 51820  # UDP; what WireGuard's own tools and examples use
 DEFAULT_CLIENT_KEEPALIVE = (
     20  # seconds; a NAT may forget a UDP flow after 30 (RFC 4787, REQ-5, and less in practice)
 )
@@ -43,6 +43,8 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     check_names_differ(everyone, itertools.chain.from_iterable(sites.values()), findings)
     check_networks(spec, findings)
     check_links(itertools.chain.from_iterable(sites.values()), findings)
+    for copies in sites.values():
+        check_nat(copies[0], findings)
     check_nodes(spec, everyone, findings)
     check_pairs(spec, nodes, findings)
     tunnel = _tunnel_addresses(spec, nodes, findings)
@@ -132,14 +134,25 @@ def _node(
 def _lab_endpoint(lab: Lab, copy: NodeCopy, listen: int) -> str | None:
     """Where clients find the server: its first address that every site's hosts can reach.
 
-    Behind a NAT there is IPv4 only; without any NAT the internet's first subnet decides.
+    Behind a NAT there is IPv4 only; without any NAT the internet's first subnet decides. A server behind
+    a NAT is at the outermost router, at the port that leads to it (`settle` has made sure of one).
     """
     if copy.spec.role is not Role.SERVER:
         return None
-    reachable = [own.ip for own in lab.host(copy.name).addresses]
-    if any(site.lan for site in lab.sites):
-        reachable = [own for own in reachable if own.version == 4]
-    return f"[{reachable[0]}]:{listen}" if reachable[0].version == 6 else f"{reachable[0]}:{listen}"
+    addresses = [own.ip for own in lab.host(copy.name).addresses]
+    inside, site, port = copy.name, lab.site_of(copy.name), listen
+    while True:
+        if site.nat.translates:
+            addresses = list(site.wan)
+            if site.one_to_one != inside:
+                wanted = ("udp", inside, port)
+                port = next(e.port for e in site.forward if (e.protocol, e.to, e.inside) == wanted)
+        if site.behind is None:
+            break
+        inside, site = site.name, lab.site(site.behind)
+    if any(each.lan for each in lab.sites):
+        addresses = [each for each in addresses if each.version == 4]
+    return f"[{addresses[0]}]:{port}" if addresses[0].version == 6 else f"{addresses[0]}:{port}"
 
 
 def _secret(spec: SecretSpec | None, folder: FilePath) -> SecretSource | None:

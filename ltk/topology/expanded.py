@@ -19,6 +19,8 @@ from ipaddress import (
 )
 from typing import Literal, TypeAlias
 
+from ltk.topology.nats import OPEN, Nat
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -51,14 +53,6 @@ class PathPolicy(StrEnum):
     AUTO = "auto"
     RELAY_ONLY = "relay-only"
     DIRECT_ONLY = "direct-only"
-
-
-class NatKind(StrEnum):
-    """What a site's router does to the packets of its hosts (terms of RFC 4787)."""
-
-    NONE = "none"
-    PORT_RESTRICTED = "port-restricted"
-    SYMMETRIC = "symmetric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +115,32 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """A public port that leads inside, whoever asks. For a host without NAT both ports are the same."""
+
+    protocol: Literal["udp", "tcp"]
+    port: int  # outside
+    to: str  # a host of the site, or a site behind it
+    inside: int  # the port there
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
-    """A router with hosts behind it. `lan` is the router's side; it is empty where `nat` is none."""
+    """A router with hosts, and perhaps further sites, behind it.
+
+    `lan` is the router's side; it is empty where nothing is translated.
+    """
 
     name: str
-    nat: NatKind
-    wan: tuple[Address, ...]  # one per subnet of the internet
-    lan: tuple[IPv4Interface, ...]
-    hosts: tuple[Host, ...]
+    nat: Nat = OPEN
+    wan: tuple[Address, ...] = ()  # one per subnet of the internet; behind a NAT one of its LAN
+    lan: tuple[IPv4Interface, ...] = ()
+    hosts: tuple[Host, ...] = ()
     link: Link | None = None  # None: a plain cable, without conditions and without the means for any
+    behind: str | None = None  # the site whose LAN its router is in; None: it hangs on the internet
+    gateways: tuple[Address, ...] = ()  # the next hops, in the order of `wan`
+    forward: tuple[Forward, ...] = ()
+    one_to_one: str | None = None  # the host or site that gets all that nobody asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,13 @@ class Lab:
     internet: tuple[Network, ...]
     core: tuple[Address, ...]  # the internet's own router, one address per subnet
     sites: tuple[Site, ...]
+
+    def site(self, name: str) -> Site:
+        """The site of that name; KeyError where there is none."""
+        for site in self.sites:
+            if site.name == name:
+                return site
+        raise KeyError(name)
 
     def site_of(self, node: str) -> Site:
         """The site in which the node stands; KeyError for a name that no site has."""

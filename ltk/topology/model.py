@@ -7,6 +7,7 @@ form (that a subnet has room, that a name exists) is for `expand` to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import (
@@ -24,8 +25,19 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from ltk.topology.expanded import Address, NatKind, Network, P2p, PathPolicy, Role, SecretSource
-from ltk.topology.quantities import duration_text, parse_duration, parse_share
+from ltk.topology.expanded import Address, Network, P2p, PathPolicy, Role, SecretSource
+from ltk.topology.nats import (
+    PRESETS,
+    Nat,
+    NatFiltering,
+    NatMapping,
+    NatPreset,
+    Ports,
+    TcpPolicy,
+    UdpPolicy,
+    Unsolicited,
+)
+from ltk.topology.quantities import MICROSECONDS, duration_text, parse_duration, parse_share
 from ltk.topology.values import (
     MAX_PORT,
     UnreadableError,
@@ -34,6 +46,7 @@ from ltk.topology.values import (
     parse_listener,
     parse_network,
     parse_public_key,
+    quote,
 )
 
 MAX_TOPOLOGY_NAME = 24  # characters; "ltk-" + it + "-" + 15 stays well under a file name's 255
@@ -43,15 +56,18 @@ MAX_COUNT = 1000
 MIN_MTU = 576  # bytes; what every IPv4 host takes (RFC 791)
 MAX_MTU = 65535  # bytes; the IPv4 total length field
 DEFAULT_MTU = 1380  # bytes; fits 1500-byte Ethernet over an IPv6 underlay, headers included
+DEFAULT_SERVER_PORT = 51820  # UDP; what WireGuard's own tools and examples use
 DEFAULT_INTERNET = "203.0.113.0/24"  # TEST-NET-3; RFC 5737
 MAX_DELAY = 10_000_000  # microseconds; longer than any path that TCP or a handshake would survive
 MAX_SEED = 2**32 - 1  # what a CRC-32 of a name, the default, can be
+MAX_LIFETIME = 86_400  # seconds; a day
 MAX_KEEPALIVE = 65535  # seconds; WireGuard's configuration has 16 bits for it
 
 NAME_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9-]*$"
 DEVICE_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 ENVIRONMENT_PATTERN: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
 
+WORD_TAG: Final = "<word>"
 LIST_TAG: Final = "<list>"  # not keys of the file: `load` takes them out of the paths of errors
 MAPPING_TAG: Final = "<mapping>"
 OWN_WORDS: Final = "ltk"  # the type of errors whose message is already in our own words
@@ -88,6 +104,14 @@ def _up_to_the_longest_delay(value: object) -> int:
     return microseconds
 
 
+def _whole_seconds(value: object) -> int:
+    microseconds = parse_duration(value)
+    seconds, rest = divmod(microseconds, MICROSECONDS["s"])
+    if rest or not 1 <= seconds <= MAX_LIFETIME:
+        raise UnreadableError(f"should be whole seconds, from 1s to {MAX_LIFETIME}s, is {quote(value)}")
+    return seconds
+
+
 _Address = Annotated[Address, _read_by(parse_address)]
 _Network = Annotated[Network, _read_by(parse_network)]
 _LIST = BeforeValidator(_as_list)
@@ -114,6 +138,7 @@ PublicKey: TypeAlias = Annotated[
 Duration: TypeAlias = Annotated[
     int, _read_by(_up_to_the_longest_delay), _text(r"^[0-9]+(\.[0-9]+)? ?(us|ms|s)$", ["20ms", "1.5s"])
 ]
+Lifetime: TypeAlias = Annotated[int, _read_by(_whole_seconds), _text(r"^[0-9]+ ?s$", ["30s", "120s"])]
 Share: TypeAlias = Annotated[int, _read_by(parse_share), _text(r"^[0-9]+(\.[0-9]+)? ?%$", ["0.5%"])]
 Integer: TypeAlias = Annotated[int, Strict()]
 Boolean: TypeAlias = Annotated[bool, Strict()]
@@ -238,6 +263,10 @@ def _shape_of_hosts(value: object) -> str | None:
     return None
 
 
+def _shape_of_nat(value: object) -> str:
+    return MAPPING_TAG if isinstance(value, Mapping | NatSpec) else WORD_TAG
+
+
 class LinkSpec(Spec):
     """What a site's link to the internet does to packets, to those of each direction alike."""
 
@@ -251,11 +280,63 @@ class LinkSpec(Spec):
     """Of what is random, so that a run can be repeated. Default: made from the site's name."""
 
 
+class NatSpec(Spec):
+    """What a router does to UDP, in the terms of RFC 4787."""
+
+    preset: NatPreset | None = None
+    """What holds for the keys that are not stated. Default: port-restricted."""
+    mapping: NatMapping | None = None
+    """Whether a socket has one public port for all it talks to, or one for each address (and port)."""
+    filtering: NatFiltering | None = None
+    """Who may send to a public port that is in use: everybody, or only whom its host has talked to."""
+    hairpin: Boolean | None = None
+    """Whether hosts of this site reach each other at their public address and port."""
+    unsolicited: Unsolicited | None = None
+    """What nobody has asked for is dropped, rejected, or accepted by the router itself."""
+    ports: Ports | None = None
+    """Which public port a mapping gets. Default: preserve; where the mapping is by destination, random."""
+    lifetime: Lifetime | None = None
+    """How long an idle UDP mapping is remembered, in whole seconds, such as 120s; at most 86400s."""
+    udp: UdpPolicy | None = None
+    """Which UDP may leave the site; dns-only is the port 53."""
+    tcp: TcpPolicy | None = None
+    """Which TCP may leave the site; web-only is the ports 80 and 443."""
+
+    @property
+    def nat(self) -> Nat:
+        """The kind with nothing left implicit."""
+        base = PRESETS[self.preset or NatPreset.PORT_RESTRICTED]
+        stated = {key: getattr(self, key) for key in self.model_fields_set - {"preset"}}
+        nat = replace(base, **stated)
+        if "ports" in stated or nat.mapping is base.mapping:
+            return nat
+        by_destination = nat.mapping in (
+            NatMapping.ADDRESS_DEPENDENT,
+            NatMapping.ADDRESS_AND_PORT_DEPENDENT,
+        )
+        return replace(nat, ports=Ports.RANDOM if by_destination else Ports.PRESERVE)
+
+
 class SiteSpec(Spec):
     """A router with hosts behind it."""
 
-    nat: NatKind = NatKind.NONE
-    """What the router does: none (the hosts are public), port-restricted (a usual home) or symmetric."""
+    nat: Annotated[
+        Annotated[NatPreset, Tag(WORD_TAG)] | Annotated[NatSpec, Tag(MAPPING_TAG)],
+        Discriminator(_shape_of_nat),
+    ] = NatPreset.NONE
+    """What the router does to packets: a preset, such as home or symmetric, or the same spelled out."""
+    behind: str | None = None
+    """The site in whose LAN this site's router stands, as behind a carrier's NAT. Default: the internet."""
+    forward: dict[str, str] = Field(
+        default={},
+        json_schema_extra={
+            "propertyNames": {"pattern": "^(udp|tcp)/[0-9]{1,5}$"},
+            "examples": [{"udp/51820": "alice"}],
+        },
+    )
+    """Ports that lead inside, whoever asks: {udp/51820: alice}, or alice:4500 for another port there."""
+    one_to_one: str | None = None
+    """The host, or the site behind this one, that gets all UDP and TCP that nobody else has asked for."""
     hosts: Annotated[
         Annotated[tuple[str, ...], Tag(LIST_TAG)] | Annotated[dict[str, HostSpec], Tag(MAPPING_TAG)],
         Discriminator(_shape_of_hosts),

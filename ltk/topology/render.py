@@ -10,7 +10,19 @@ from typing import Any
 
 import yaml
 
-from ltk.topology.expanded import Host, Lab, Link, Node, Pair, Role, SecretSource, Site, Topology
+from ltk.topology.expanded import (
+    Forward,
+    Host,
+    Lab,
+    Link,
+    Node,
+    Pair,
+    Role,
+    SecretSource,
+    Site,
+    Topology,
+)
+from ltk.topology.nats import OPEN, Nat, NatPreset
 from ltk.topology.quantities import duration_text, share_text
 
 WIDTH = 100  # columns
@@ -66,10 +78,35 @@ def _lab(lab: Lab) -> dict[str, Any]:
 
 
 def _site(site: Site) -> dict[str, Any]:
-    lan = {"lan": str(site.lan[0].network)} if site.lan else {}
+    optional: dict[str, Any] = {
+        "behind": site.behind,
+        "lan": str(site.lan[0].network) if site.lan else None,
+        "link": _link(site.link) if site.link is not None else None,
+        "forward": {f"{each.protocol}/{each.port}": f"{each.to}:{each.inside}" for each in site.forward}
+        or None,
+        "one_to_one": site.one_to_one,
+    }
+    stated = {key: value for key, value in optional.items() if value is not None}
     hosts = {host.node: _host(host) for host in site.hosts}
-    link = {"link": _link(site.link)} if site.link is not None else {}
-    return {"nat": site.nat.value, "wan": _texts(site.wan)} | lan | link | {"hosts": hosts}
+    return {"nat": _nat(site.nat), "wan": _texts(site.wan)} | stated | {"hosts": hosts}
+
+
+def _forward(forward: Forward) -> tuple[str, str]:
+    return (f"{forward.protocol}/{forward.port}", f"{forward.to}:{forward.inside}")
+
+
+def _nat(nat: Nat) -> str | dict[str, Any]:
+    if nat == OPEN:
+        return NatPreset.NONE.value
+    spelled: dict[str, Any] = {"mapping": nat.mapping.value, "filtering": nat.filtering.value}
+    if nat.translates:
+        spelled |= {"hairpin": nat.hairpin, "ports": nat.ports.value}
+    return spelled | {
+        "unsolicited": nat.unsolicited.value,
+        "lifetime": f"{nat.lifetime}s",
+        "udp": nat.udp.value,
+        "tcp": nat.tcp.value,
+    }
 
 
 def _link(link: Link) -> dict[str, Any]:

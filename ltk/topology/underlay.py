@@ -2,7 +2,8 @@
 
 The internet's core has the first address of each of its subnets. Then, in the file's order, each
 site's router gets one address per subnet, and so does each host of a site without NAT, reached
-through that router. Behind a NAT the router has the first address of the LAN and hosts the next.
+through that router. Behind a NAT the router has the first address of the LAN and hosts the next, and
+so have the routers of sites that stand in it.
 Whatever the file states is taken first; only then are free addresses handed out.
 """
 
@@ -11,15 +12,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from ltk.topology.addresses import Pool, address, alone, claim, free_lans, interface
 from ltk.topology.copies import NodeCopy, SiteCopy
-from ltk.topology.expanded import Address, Host, Interface, Lab, NatKind, Network, Role, Site
+from ltk.topology.expanded import Address, Forward, Host, Interface, Lab, Network, Role, Site
 from ltk.topology.links import link_of
-from ltk.topology.model import HostSpec, LabSpec
+from ltk.topology.model import DEFAULT_SERVER_PORT, HostSpec, LabSpec
+from ltk.topology.nats import Nat, NatPreset
 from ltk.topology.problems import Findings, Path
-from ltk.topology.values import host_range
+from ltk.topology.routers import forwards_of, inside_name, nat_of, parents_of
+from ltk.topology.values import host_range, networks_overlap
 from ltk.topology.words import suggest
 
 MIN_LAN_HOSTS = 2  # the router and one host
@@ -42,6 +45,10 @@ class Place:
 
     copy: SiteCopy
     stands: list[Stand]
+    nat: Nat
+    behind: Place | None = None
+    forward: tuple[Forward, ...] = ()
+    one_to_one: str | None = None
     lan: IPv4Network | None = None
     wan: dict[int, int] = field(default_factory=dict)
     inside: dict[int, int] = field(default_factory=dict)  # the router's address on the LAN
@@ -57,7 +64,12 @@ class Place:
 
     @property
     def has_nat(self) -> bool:
-        return self.copy.spec.nat is not NatKind.NONE
+        return self.nat.translates
+
+    @property
+    def is_public(self) -> bool:
+        """Whether its router has addresses of the internet."""
+        return self.behind is None or not self.behind.has_nat
 
 
 def settle(
@@ -74,21 +86,73 @@ def settle(
             for name in names:
                 if name in where and not findings.has(path):
                     findings.add(path, f"{name} stands in {where[name]} already", "a node is in one site")
-                if by_name[name].spec.role is Role.SERVER and site.spec.nat is not NatKind.NONE:
-                    problem = (
-                        f"nobody can reach the server {name} behind the {site.spec.nat} NAT of {site.name}"
-                    )
-                    findings.add(path, problem, "put it into a site without nat")
                 where.setdefault(name, site.name)
             if names:
                 stands.append(Stand(names, spec, path))
-        places.append(Place(site, stands))
+        places.append(Place(site, stands, nat_of(site.spec)))
+    _settle_sites(places, sites, findings)
+    for name, copy in by_name.items():
+        if copy.spec.role is Role.SERVER and name in where:
+            _check_reachable(name, copy, next(each for each in places if each.name == where[name]), findings)
     if not any(path[:1] == ("lab",) for path in findings.doubtful) and not findings.has(_SITES):
         for copy in by_name.values():
             in_doubt = findings.has(copy.path) or findings.doubts((*copy.path, "count"))
             if copy.name not in where and not in_doubt:
                 findings.add(copy.path, "stands in no site of the lab", "add it to the hosts of one")
     return places
+
+
+def _settle_sites(places: list[Place], sites: Mapping[str, tuple[SiteCopy, ...]], findings: Findings) -> None:
+    """Which sites stand behind which, and what their routers let in."""
+    by_name = {place.name: place for place in places}
+    for child, parent in parents_of(sites, findings).items():
+        place, path = by_name[child], (*by_name[child].path, "behind")
+        if place.has_nat:
+            place.behind = by_name[parent]
+        elif not findings.doubts((*place.path, "nat")):
+            problem = f"a site behind {parent} translates: nobody would know the way to its hosts"
+            findings.add(path, problem, "say nat: port-restricted, or leave behind out")
+    for place in places:
+        inside = [name for stand in place.stands for name in stand.names]
+        inside += [each.name for each in places if each.behind is place]
+        place.forward = forwards_of(place.copy, inside, findings)
+        word, path = place.copy.spec.one_to_one, (*place.path, "one_to_one")
+        if word is None or findings.doubts((*place.path, "nat")):
+            continue
+        if not place.has_nat:
+            findings.add(path, "is for a site with a NAT", "without one every address is public already")
+        elif inside_name(word, path, inside, findings):
+            place.one_to_one = word
+
+
+def _check_reachable(name: str, copy: NodeCopy, place: Place, findings: Findings) -> None:
+    """Notes a server to which nothing leads: on the way a router filters, and none of its ports leads on."""
+    port = DEFAULT_SERVER_PORT if copy.spec.listen is None else copy.spec.listen
+    who, here = name, place
+    while True:
+        if not here.nat.is_open and here.one_to_one != who:
+            wanted = ("udp", who, port)
+            ways = (each.port for each in here.forward if (each.protocol, each.to, each.inside) == wanted)
+            way = next(ways, None)
+            if way is None:
+                path = next(stand.path for stand in place.stands if name in stand.names)
+                problem = f"nobody can reach the server {name} behind the {_what(here)} of {here.name}"
+                remedy = f"put it into a site without nat, or let its port in: forward: {{udp/{port}: {who}}}"
+                in_doubt = any(findings.has((*here.path, key)) for key in ("forward", "one_to_one"))
+                if not in_doubt and not findings.doubts((*here.path, "nat")):
+                    findings.add(path, problem, remedy)
+                return
+            port = way
+        if here.behind is None:
+            return
+        who, here = here.name, here.behind
+
+
+def _what(place: Place) -> str:
+    kind = place.copy.spec.nat
+    if not place.has_nat:
+        return "firewall"
+    return f"{kind} NAT" if isinstance(kind, NatPreset) else "NAT"
 
 
 def _entries(site: SiteCopy) -> Iterator[tuple[str, HostSpec, Path]]:
@@ -152,23 +216,32 @@ def address_lab(spec: LabSpec, places: list[Place], avoid: list[Network], findin
     _hand_out_public(pools, places, findings)
     stated = [place.copy.spec.lan for place in places if place.copy.spec.lan is not None]
     lans = free_lans([*spec.internet, *avoid, *stated])
-    for place in places:
+    for place in sorted(places, key=_depth):  # a router that stands in a LAN has its address from there
         if place.has_nat:
-            _address_lan(place, lans, findings)
+            _address_lan(place, [each for each in places if each.behind is place], lans, findings)
     if findings.found:
         return None
     core = tuple(address(network, host_range(network).start) for network in spec.internet)
-    return Lab(spec.internet, core, tuple(_site(place, spec.internet) for place in places))
+    return Lab(spec.internet, core, tuple(_site(place, spec.internet, core) for place in places))
+
+
+def _depth(place: Place) -> int:
+    return 0 if place.behind is None else 1 + _depth(place.behind)
 
 
 def _claim_stated(pools: Mapping[int, Pool], places: list[Place], findings: Findings) -> None:
     for place in places:
         shift = place.copy.index
-        path = (*place.path, "wan")
-        place.wan = claim(pools, place.copy.spec.wan or (), (place.name,), path, findings, shift)
+        if place.is_public:
+            _claim_wan(pools, place, findings)
         if not place.has_nat:
             for stand in place.stands:
                 _claim_hosts(pools, place, stand, findings, shift)
+
+
+def _claim_wan(pools: Mapping[int, Pool], place: Place, findings: Findings) -> None:
+    path, stated = (*place.path, "wan"), place.copy.spec.wan or ()
+    place.wan = claim(pools, stated, (place.name,), path, findings, place.copy.index)
 
 
 def _claim_hosts(
@@ -185,7 +258,10 @@ def _hand_out_public(pools: Mapping[int, Pool], places: list[Place], findings: F
     owners = [
         owner
         for place in places
-        for owner in ((place.name, place.wan), *(() if place.has_nat else place.hosts.items()))
+        for owner in (
+            *([(place.name, place.wan)] if place.is_public else ()),
+            *(() if place.has_nat else place.hosts.items()),
+        )
     ]
     for version, pool in pools.items():
         for name, numbers in owners:
@@ -197,7 +273,8 @@ def _hand_out_public(pools: Mapping[int, Pool], places: list[Place], findings: F
                 numbers[version] = number
 
 
-def _address_lan(place: Place, lans: Iterator[IPv4Network], findings: Findings) -> None:
+def _address_lan(place: Place, routers: list[Place], lans: Iterator[IPv4Network], findings: Findings) -> None:
+    """Give the LAN to the site's router, its hosts, and the `routers` of the sites behind it."""
     path = (*place.path, "lan")
     if findings.has(path) or findings.doubts(path):
         return
@@ -211,34 +288,64 @@ def _address_lan(place: Place, lans: Iterator[IPv4Network], findings: Findings) 
     if lan is None:
         findings.add(path, "there is no private /24 left for this site's LAN", "state one")
         return
+    outer = place.behind
+    while outer is not None:
+        if outer.lan is not None and networks_overlap(lan, outer.lan):
+            problem = f"{lan} overlaps {outer.lan}, the LAN of {outer.name}, which this site is behind"
+            findings.add(path, problem, "its router could not tell its two sides apart")
+            return
+        outer = outer.behind
     place.lan = lan
     pools = {4: Pool(lan, "the LAN")}
     place.inside = {4: pools[4].take_next(place.name) or 0}
     for stand in place.stands:
         _claim_hosts(pools, place, stand, findings, shift=0)
-    for name, numbers in place.hosts.items():
+    for router in routers:
+        _claim_wan(pools, router, findings)
+    for name, numbers in (*place.hosts.items(), *((each.name, each.wan) for each in routers)):
         if 4 not in numbers:
             number = pools[4].take_next(name)
             if number is None:
                 if not findings.has(path):
-                    findings.add(path, pools[4].too_small_for(len(place.hosts) + 1))
+                    findings.add(path, pools[4].too_small_for(len(place.hosts) + len(routers) + 1))
                 return
             numbers[4] = number
 
 
-def _site(place: Place, internet: tuple[Network, ...]) -> Site:
+def _site(place: Place, internet: tuple[Network, ...], core: tuple[Address, ...]) -> Site:
     """The finished site; every number has been handed out by now."""
-    wan = tuple(address(network, place.wan[network.version]) for network in internet)
+    parent = place.behind
+    if parent is not None and parent.lan is not None:
+        wan: tuple[Address, ...] = (IPv4Address(place.wan[4]),)
+        gateways: tuple[Address, ...] = (IPv4Address(parent.inside[4]),)
+    else:
+        wan = _public_address(place.wan, internet)
+        gateways = core if parent is None else _public_address(parent.wan, internet)
+    lan: tuple[IPv4Interface, ...] = ()
+    hosts: Iterator[Host]
     if place.lan is None:
-        hosts = tuple(
-            Host(name, tuple(alone(address(net, numbers[net.version])) for net in internet), wan)
-            for name, numbers in place.hosts.items()
-        )
-        return Site(place.name, place.copy.spec.nat, wan, (), hosts, link_of(place.copy))
-    router = IPv4Interface((place.inside[4], place.lan.prefixlen))
-    gateway: tuple[Address, ...] = (router.ip,)
-    hosts = tuple(Host(name, _on_lan(place.lan, numbers), gateway) for name, numbers in place.hosts.items())
-    return Site(place.name, place.copy.spec.nat, wan, (router,), hosts, link_of(place.copy))
+        public = ((name, _public_address(numbers, internet)) for name, numbers in place.hosts.items())
+        hosts = (Host(name, tuple(alone(each) for each in addresses), wan) for name, addresses in public)
+    else:
+        lan = (IPv4Interface((place.inside[4], place.lan.prefixlen)),)
+        gateway: tuple[Address, ...] = (lan[0].ip,)
+        hosts = (Host(name, _on_lan(place.lan, numbers), gateway) for name, numbers in place.hosts.items())
+    return Site(
+        name=place.name,
+        nat=place.nat,
+        wan=wan,
+        lan=lan,
+        hosts=tuple(hosts),
+        link=link_of(place.copy),
+        behind=parent.name if parent is not None else None,
+        gateways=gateways,
+        forward=place.forward,
+        one_to_one=place.one_to_one,
+    )
+
+
+def _public_address(numbers: Mapping[int, int], internet: tuple[Network, ...]) -> tuple[Address, ...]:
+    return tuple(address(network, numbers[network.version]) for network in internet)
 
 
 def _on_lan(lan: IPv4Network, numbers: Mapping[int, int]) -> tuple[Interface, ...]:

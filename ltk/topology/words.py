@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from ltk.topology.model import LIST_TAG, MAPPING_TAG, OWN_WORDS, SecretSpec, TopologySpec
+from ltk.topology.model import LIST_TAG, MAPPING_TAG, OWN_WORDS, WORD_TAG, SecretSpec, TopologySpec
 from ltk.topology.problems import Path
 from ltk.topology.values import quote
 
@@ -19,7 +19,7 @@ SECRET_REMEDY = "write {file: PATH}, {env: NAME} or {command: …}; a secret nev
 
 def path_of(error: ErrorDetails) -> Path:
     """Where in the file the error is."""
-    return tuple(part for part in error["loc"] if part not in (LIST_TAG, MAPPING_TAG))
+    return tuple(part for part in error["loc"] if part not in (LIST_TAG, MAPPING_TAG, WORD_TAG))
 
 
 def is_about_the_key(error: ErrorDetails) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import socket
 import struct
 import subprocess
@@ -38,7 +37,7 @@ class Places:
         for site, spec in told["lab"]["sites"].items():
             wan = spec["wan"][0] if isinstance(spec["wan"], list) else spec["wan"]
             found[site] = wan
-            public = spec.get("nat", "none") == "none"
+            public = "lan" not in spec
             for host, place in spec["hosts"].items():
                 address = place["address"]
                 address = address[0] if isinstance(address, list) else address
@@ -172,12 +171,9 @@ def longest_gap(output: str) -> float:
 def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:
     """Make a site's router forget every mapping, as a restart does; with `new_ports` none comes back."""
     if new_ports:
-        rules = lab.run(site, "nft", "-a", "list", "chain", "inet", "ltk", "source").stdout
-        handle = re.search(r"masquerade.*# handle (\d+)", rules)
-        assert handle, rules
         # one host behind it, one port for whatever it sends: endpoint-independent as before
-        rule = f'oifname "wan" meta l4proto udp masquerade to :{NEW_PORT}'
-        lab.run(site, "nft", "replace", "rule", "inet", "ltk", "source", "handle", handle[1], *rule.split())
+        rule = f"meta l4proto udp snat ip to {Places.of(lab).address[site]}:{NEW_PORT}"
+        lab.run(site, "nft", "insert", "rule", "inet", "ltk", "mapping", *rule.split())
     netfilter, ctnetlink, delete = 12, 1, 2  # NETLINK_NETFILTER; linux/netfilter/nfnetlink*.h
     with netns.inside(lab.scope(site)), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netfilter) as raw:
         flags = 0x5  # NLM_F_REQUEST | NLM_F_ACK

@@ -23,6 +23,7 @@ RUN_LIMIT = 120.0  # seconds for that and for the cleaning up
 
 TUN = "tests/integration/test_tun_reader.py"
 NODE = "tests/unit/node"
+KINDS = "tests/integration/test_nat_kinds.py"
 PROTOCOL = "tests/unit/protocol"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
@@ -278,6 +279,21 @@ PROOFS = (
         "::test_slow_clients_disturb_neither_the_tunnel_nor_other_scrapes",
         "milliseconds that pings waited for slow clients",
     ),
+    Proof(
+        "nat-without-hairpin",
+        f"{KINDS}::test_routers_are_made_as_the_file_says[hairpin]",
+        "'hairpin': False",
+    ),
+    Proof(
+        "nat-filters-by-address-only",
+        f"{KINDS}::test_routers_are_made_as_the_file_says[filtering]",
+        "'filtering': 'address-dependent'",
+    ),
+    Proof(
+        "nat-one-port-for-all",
+        f"{KINDS}::test_routers_are_made_as_the_file_says[mapping]",
+        "'mapping': 'endpoint-independent'",
+    ),
 )
 
 
@@ -317,8 +333,9 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"LTK_MUTANT": proof.mutant}
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
-    if proof.test.startswith("tests/unit"):
-        environment["PYTHONPATH"] = str(Path(__file__).parent)
+    if proof.test.startswith(("tests/unit", KINDS)):
+        beside = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))
         options += ["-p", "break_the_product"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, proof.test],

@@ -27,6 +27,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "ltk.node": ("ltk.errors", "ltk.protocol", "ltk.kernel"),
     "ltk.supervise": ("ltk.errors", "ltk.kernel", "ltk.node", "ltk.lab.conditions", "ltk.lab.wire"),
     "ltk.lab": ("ltk.errors", "ltk.topology", "ltk.reconcile.resources", "ltk.reconcile.rules"),
+    # what is there already is probed; it is made by the reconciler alone
+    "ltk.lab.bench": ("ltk.errors", "ltk.topology", "ltk.lab", "ltk.reconcile.resources", "ltk.kernel"),
     "ltk.reconcile.resources": (),
     "ltk.reconcile.plan": ("ltk.errors", "ltk.reconcile.resources"),
     "ltk.reconcile.rules": ("ltk.errors", "ltk.reconcile.resources"),

@@ -20,7 +20,7 @@ from ltk.reconcile.resources import (
     scope_of,
     state_of,
 )
-from ltk.topology.expanded import Host, Lab, NatKind, Site, Topology
+from ltk.topology.expanded import Host, Lab, Site, Topology
 from ltk.topology.load import parse_topology
 
 TOPOLOGIES = Path(__file__).parents[3] / "topologies"
@@ -71,7 +71,7 @@ def wires(resources: list[Resource]) -> Wires:
 
 
 def hosts(lab: Lab, *, public: bool) -> list[tuple[Site, Host]]:
-    return [(site, host) for site in lab.sites if (site.nat is NatKind.NONE) is public for host in site.hosts]
+    return [(site, host) for site in lab.sites if site.nat.is_open is public for host in site.hosts]
 
 
 def test_public_hosts_reach_each_other_through_the_routed_core(
@@ -167,5 +167,5 @@ def test_routers_and_the_internet_forward_and_hosts_do_not(
 
 def test_sites_without_nat_filter_nothing(topology: Topology, lab: Lab, resources: list[Resource]) -> None:
     ruled = {each.scope for each in resources if isinstance(each, Ruleset)}
-    with_nat = [site.name for site in lab.sites if site.nat is not NatKind.NONE]
+    with_nat = [site.name for site in lab.sites if not site.nat.is_open]
     assert ruled == {scope_of(topology.name, name) for name in [*with_nat, "internet"]}

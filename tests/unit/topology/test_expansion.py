@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltk.topology.expanded import Lab, Link, NatKind, Role, SecretSource, Topology
+from ltk.topology.expanded import Lab, Link, Role, SecretSource, Topology
 from ltk.topology.load import load_topology, parse_topology
+from ltk.topology.nats import OPEN, PRESETS, NatPreset
 from ltk.topology.problems import InvalidTopologyError
 from ltk.topology.render import render
 
@@ -51,9 +52,9 @@ def test_the_quickstart_is_what_its_comments_say() -> None:
         ("bob", Role.CLIENT, "10.0.0.3/24"),
     ]
     lab = lab_of(topology)
-    assert lab.site_of("alice").nat is NatKind.PORT_RESTRICTED
-    assert lab.site_of("hub").nat is NatKind.NONE
-    assert lab.site_of("bob").nat is NatKind.NONE
+    assert lab.site_of("alice").nat is PRESETS[NatPreset.PORT_RESTRICTED]
+    assert lab.site_of("hub").nat is OPEN
+    assert lab.site_of("bob").nat is OPEN
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda path: path.stem)

@@ -90,7 +90,7 @@ CASES = {
     "an unknown NAT": (
         lab(home="{nat: §cone, hosts: [alice]}"),
         "lab.sites.home.nat",
-        "should be none, port-restricted or symmetric, is 'cone'",
+        "should be none, firewall, full-cone, restricted-cone, port-restricted, symmetric,",
     ),
     "a list for a node": (lab(alice="§[]"), "nodes.alice", "should be a mapping, is a list"),
     "a word for the hosts": (

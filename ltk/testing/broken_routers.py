@@ -1,0 +1,55 @@
+"""A lab's routers, broken: they do something else than the file says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from ltk.lab import nat as lab_nat
+from ltk.lab import sites as lab_sites
+from ltk.reconcile.resources import Ruleset
+from ltk.testing.breaking import mutant, replace
+from ltk.topology.expanded import Lab, Site
+from ltk.topology.nats import NatFiltering, NatMapping
+
+
+@mutant("nat-without-hairpin")
+def _nat_without_hairpin() -> None:
+    """Nothing is turned around, whatever the file says."""
+    inwards = lab_nat._inwards
+
+    def from_outside(lab: Lab, site: Site, wan: IPv4Address) -> Iterator[str]:
+        return (rule for rule in inwards(lab, site, wan) if 'iifname "lan"' not in rule)
+
+    replace(lab_nat, "_inwards", from_outside)
+
+
+@mutant("nat-filters-by-address-only")
+def _nat_filters_by_address_only() -> None:
+    """Whoever may send to a port is let in from each of its own ports: a set too few in the key."""
+    make = lab_nat.router_rules
+
+    def weaker(scope: str, lab: Lab, site: Site) -> Ruleset:
+        if site.nat.filtering is NatFiltering.ADDRESS_AND_PORT_DEPENDENT and site.nat.translates:
+            site = dataclasses.replace(
+                site, nat=dataclasses.replace(site.nat, filtering=NatFiltering.ADDRESS_DEPENDENT)
+            )
+        return make(scope, lab, site)
+
+    replace(lab_sites, "router_rules", weaker)
+
+
+@mutant("nat-one-port-for-all")
+def _nat_one_port_for_all() -> None:
+    """A mapping by destination forgets the destination."""
+    make = lab_nat.router_rules
+
+    def independent(scope: str, lab: Lab, site: Site) -> Ruleset:
+        if site.nat.translates:
+            site = dataclasses.replace(
+                site, nat=dataclasses.replace(site.nat, mapping=NatMapping.ENDPOINT_INDEPENDENT)
+            )
+        return make(scope, lab, site)
+
+    replace(lab_sites, "router_rules", independent)
