@@ -63,8 +63,12 @@ def held(record_property: Callable[[str, object], None]) -> Callable[[int, Seque
 def test_the_first_echo_after_a_cold_start_takes_two_round_trips_and_little_more(
     pairs: homes.Runs, held: Callable[..., None]
 ) -> None:
-    """With the server there are two round trips. Another client has to be met first, by way of the server."""
-    to_server, to_client = (2 * trip + 0.05 for trip in (homes.ROUND_TRIP_TO_HUB, homes.ROUND_TRIP))
+    """With the server there are two round trips: a handshake and the echo.
+
+    Another client is met by way of the server, which is met first: two round trips with each.
+    """
+    to_server = 2 * homes.ROUND_TRIP_TO_HUB + 0.05
+    to_client = to_server + 2 * homes.ROUND_TRIP
     figures = [
         Figure("R1", "cold start to the server's first echo", to_server, tuple(pairs.first_echo_of_server)),
         Figure("R1", "cold start to the other home's first echo", to_client, tuple(pairs.first_echo)),
