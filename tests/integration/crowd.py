@@ -5,6 +5,7 @@ So what has to be waited for is waited for once.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -118,7 +119,9 @@ class Crowd:
 
     def pings(self, pairs: Iterable[Pair], count: int, patience: int = 10) -> dict[Pair, int]:
         """How many of `count` pings were answered, by pair; late answers are waited for, so many seconds."""
-        words = ["ping", "-n", "-c", str(count), "-i", "0.05", "-W", str(patience), *PING]
+        # With a deadline ping waits for late answers; what it sends in excess of its count is not counted.
+        deadline = math.ceil(count * 0.05) + patience
+        words = ["ping", "-n", "-c", str(count), "-i", "0.05", "-w", str(deadline), *PING]
         running = {
             pair: subprocess.Popen(
                 self.lab.command(pair[0], *words, self.address(pair[1])), stdout=subprocess.PIPE, text=True
@@ -126,7 +129,7 @@ class Crowd:
             for pair in pairs
         }
         said = {pair: process.communicate(timeout=count + 60)[0] for pair, process in running.items()}
-        return {pair: answers(output) for pair, output in said.items()}
+        return {pair: answers(output, count) for pair, output in said.items()}
 
     @contextmanager
     def pinging(self, *pairs: Pair, interval: float = 0.3) -> Iterator[None]:
@@ -214,11 +217,11 @@ class Crowd:
         return before
 
 
-def answers(output: str) -> int:
-    """How many answers ping tells of."""
-    found = re.search(r"(\d+) received", output)
-    assert found, output
-    return int(found[1])
+def answers(output: str, count: int) -> int:
+    """How many of its first `count` packets ping has had an answer to."""
+    assert "packets transmitted" in output, output
+    answered = {int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+) ", output)}
+    return sum(number <= count for number in answered)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ class Pings:
         found = re.search(r"(\d+) packets transmitted, (\d+) received", output)
         assert found, f"ping said:\n{output}"
         return cls(int(found[1]), int(found[2]), output)
+
+    def first(self, count: int) -> Pings:
+        """Of the first `count` alone, each answer once."""
+        answered = {int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+) ", self.output)}
+        return Pings(count, sum(number <= count for number in answered), self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +79,39 @@ class Place:
     def ping(self, target: str, *options: str, count: int = 5, interval: float = 0.02) -> Pings:
         """Ping `target`, `count` times, `interval` seconds apart."""
         output = self.run(*ping_words(target, *options, count=count, interval=interval), check=False)
-        return Pings.read(output)
+        pings = Pings.read(output)
+        return pings if "-w" in options else pings.first(count)
 
     @contextmanager
     def pinging(self, target: str, *options: str, count: int, interval: float) -> Iterator[PingsToCome]:
         """The same while the body goes on."""
-        with self.running(*ping_words(target, "-q", *options, count=count, interval=interval)) as process:
-            yield PingsToCome(process, deadline=count * interval + 30.0)
+        with self.running(*ping_words(target, *options, count=count, interval=interval)) as process:
+            yield PingsToCome(process, count, deadline=count * interval + 30.0)
 
 
 class PingsToCome:
     """A `ping` under way."""
 
-    def __init__(self, process: subprocess.Popen[str], deadline: float) -> None:
+    def __init__(self, process: subprocess.Popen[str], count: int, deadline: float) -> None:
         self._process = process
+        self._count = count
         self._deadline = deadline
 
     def result(self) -> Pings:
         """Wait for its end."""
         output, _ = self._process.communicate(timeout=self._deadline)
-        return Pings.read(output)
+        return Pings.read(output).first(self._count)
 
 
 def ping_words(target: str, *options: str, count: int, interval: float) -> tuple[str, ...]:
-    """The command line; each ping is waited for, up to 5 s."""
-    return ("ping", "-n", "-c", str(count), "-i", str(interval), "-W", "5", *options, target)
+    """The command line. Unless told otherwise, answers are waited for until 10 s after the last ping.
+
+    By itself ping waits two round trips for the last one. With a deadline it sends on until it has so many
+    answers: what it sent in excess is not counted, see Pings.
+    """
+    told = {"-W", "-w"} & set(options)
+    patience = () if told else ("-w", str(math.ceil(count * interval) + 10))
+    return ("ping", "-n", "-c", str(count), "-i", str(interval), *patience, *options, target)
 
 
 def tell(log: Path) -> None:
