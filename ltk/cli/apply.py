@@ -7,7 +7,7 @@ import time
 import click
 
 from ltk.cli.changes import Progress, as_json, count
-from ltk.cli.common import emit, load, output_option, say, topology_argument, yes_option
+from ltk.cli.common import emit, expanded, output_option, say, text_of, topology_argument, yes_option
 from ltk.errors import InvalidInputError
 
 
@@ -25,7 +25,8 @@ def command(topology: str, only: str | None, output: str) -> None:
     from dataclasses import asdict
 
     begin = time.monotonic()
-    wanted = load(topology)
+    text = text_of(topology)
+    wanted = expanded(text)
     places = tuple(word.strip() for word in only.split(",")) if only else ()
     names = [node.name for node in wanted.nodes]
     for place in places:
@@ -35,12 +36,14 @@ def command(topology: str, only: str | None, output: str) -> None:
                 f"applying {wanted.name}", f"--only: there is no node {place!r}", hint=hint
             )
     from ltk.reconcile.apply import converge  # only now: what is refused is refused at once
+    from ltk.reconcile.remembered import remember
 
     progress = Progress(f"applying {wanted.name}")
     try:
         outcome = converge(wanted, progress, places)
     finally:
         progress.end()
+    remember(text, wanted)
     if output == "json":
         changes = as_json(outcome.operations)
         emit({"topology": wanted.name, "changes": changes, "writes": asdict(outcome.writes)})

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ltk.topology.expanded import Topology
+    from ltk.topology.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 JSON_VERSION = 1
@@ -101,17 +102,33 @@ def load(topology: str) -> Topology:
 
     Raises InvalidInputError for a word that is none of them.
     """
-    from ltk.topology.load import load_topology
+    return expanded(text_of(topology))
+
+
+def text_of(topology: str) -> Text:
+    """The text behind a file's path, `-`, or the name of a topology that is up; else as `load`."""
+    from ltk.topology.text import read_text
 
     if topology == "-" or Path(topology).is_file():
-        return load_topology(topology)
+        return read_text(topology)
     if topology in topologies_up():
-        return load_topology(str(paths.applied(topology)))
+        return read_text(str(paths.applied(topology)))
     if Path(topology).exists() or "/" in topology or topology.endswith((".yaml", ".yml")):
-        return load_topology(topology)
+        return read_text(topology)
     up = ", ".join(topologies_up()) or "none"
     raise InvalidInputError(
         f"looking for the topology {topology}",
         "it is neither a file nor the name of a topology that is up",
         hint=f"Up are: {up}. Bring it up with: ltk apply FILE",
     )
+
+
+def expanded(text: Text) -> Topology:
+    """What a text says, checked and with nothing left implicit; raises InvalidTopologyError."""
+    from ltk.reconcile.remembered import recall
+
+    if (known := recall(text)) is not None:
+        return known
+    from ltk.topology.load import parse_topology  # only now: it takes longer than all the rest
+
+    return parse_topology(text.data, file=text.file, folder=text.folder)

@@ -9,14 +9,30 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import Any, Protocol, TypeAlias
+from functools import lru_cache
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from typing import TypeAlias
 
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from ltk.kernel.attributes import (
+    as_number,
+    as_text,
+    attribute,
+    attributes,
+    each_attribute,
+    nested,
+    number,
+    text,
+)
 
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -35,13 +51,22 @@ RTNH_F_ONLINK = 0x4
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+ARPHRD_ETHER = 1  # linux/if_arp.h
 
+IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 3, 4, 10, 18  # linux/if_link.h
+IFLA_GROUP, IFLA_NET_NS_FD, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 27, 28, 52, 53
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
+VETH_INFO_PEER = 1  # linux/veth.h
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_PROTO = 1, 2, 8, 11  # linux/if_addr.h
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6  # linux/rtnetlink.h
 
-class Message(Protocol):
-    """The part of pyroute2's messages that we use."""
+CACHED = 4096  # addresses and networks that need not be made again
 
-    def __getitem__(self, key: str) -> Any: ...
-    def get_attr(self, name: str) -> Any: ...
+HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, hardware type, index, flags, changed flags
+ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+# struct rtmsg: family, destination's and source's length, service, table, protocol, scope, type, flags
+ROUTE = struct.Struct("=BBBBBBBBI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +103,20 @@ class Route:
     protocol: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """One message that changes state. `tolerated` are errnos that mean "it is so already"."""
 
     doing: str
-    message: Any
+    body: bytes
     kind: int
     flags: int = 0
     tolerated: tuple[int, ...] = ()
 
     def encode(self, sequence: int, flags: int) -> bytes:
-        """The message's bytes, padded so that another can follow."""
-        header = self.message["header"]
-        header["type"], header["flags"], header["sequence_number"] = self.kind, self.flags | flags, sequence
-        self.message.encode()
-        data = bytes(self.message.data)
-        return data + bytes(-len(data) % 4)
+        """The message's bytes, a multiple of four, so that another can follow."""
+        length = HEADER.size + len(self.body)
+        return HEADER.pack(length, self.kind, self.flags | flags, sequence, 0) + self.body
 
 
 def create_veth(name: str, peer_name: str, peer_namespace: int, mtu: int) -> Request:
@@ -102,24 +124,18 @@ def create_veth(name: str, peer_name: str, peer_namespace: int, mtu: int) -> Req
 
     Both ends get their mark and their place in the same message: neither is ever seen elsewhere.
     """
-    peer = [
-        ("IFLA_IFNAME", peer_name),
-        ("IFLA_NET_NS_FD", peer_namespace),
-        ("IFLA_GROUP", GROUP),
-        ("IFLA_MTU", mtu),
-    ]
-    data = {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]}
-    info = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}
-    attributes = [("IFLA_IFNAME", name), ("IFLA_GROUP", GROUP), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", info)]
+    peer = _link(peer_name, number(IFLA_NET_NS_FD, peer_namespace), *_marked(mtu))
+    data = nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))
     doing = f"creating the veth pair {name} - {peer_name}"
-    return Request(doing, _link(attributes), RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
+    return Request(
+        doing, _link(name, *_marked(mtu), _kind("veth", data)), RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL
+    )
 
 
 def create_bridge(name: str, mtu: int) -> Request:
     """A bridge without ports."""
-    info = {"attrs": [("IFLA_INFO_KIND", "bridge")]}
-    attributes = [("IFLA_IFNAME", name), ("IFLA_GROUP", GROUP), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", info)]
-    return Request(f"creating the bridge {name}", _link(attributes), RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
+    body = _link(name, *_marked(mtu), _kind("bridge"))
+    return Request(f"creating the bridge {name}", body, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
 
 
 def set_link(
@@ -131,37 +147,33 @@ def set_link(
     group: int | None = None,
 ) -> Request:
     """Change what is given and leave the rest; `master` 0 takes a port out of its bridge."""
-    attributes: list[tuple[str, Any]] = [("IFLA_IFNAME", name)]
-    for key, value in (("IFLA_MTU", mtu), ("IFLA_MASTER", master), ("IFLA_GROUP", group)):
-        if value is not None:
-            attributes.append((key, value))
-    message = _link(attributes)
-    if up is not None:
-        message["flags"], message["change"] = (IFF_UP if up else 0), IFF_UP
-    return Request(f"configuring the device {name}", message, RTM_SETLINK)
+    given = ((IFLA_MTU, mtu), (IFLA_MASTER, master), (IFLA_GROUP, group))
+    changes = [number(kind, value) for kind, value in given if value is not None]
+    flags, changed = (0, 0) if up is None else (IFF_UP if up else 0, IFF_UP)
+    return Request(
+        f"configuring the device {name}", _link(name, *changes, flags=flags, changed=changed), RTM_SETLINK
+    )
 
 
 def add_altname(name: str, altname: str) -> Request:
     """Give the device one more name, the one that says what it is to ltk."""
-    message = _link([("IFLA_IFNAME", name), ("IFLA_PROP_LIST", {"attrs": [("IFLA_ALT_IFNAME", altname)]})])
+    body = _link(name, nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname)))
     flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND
-    return Request(f"marking the device {name}", message, RTM_NEWLINKPROP, flags, tolerated=(errno.EEXIST,))
+    return Request(f"marking the device {name}", body, RTM_NEWLINKPROP, flags, tolerated=(errno.EEXIST,))
 
 
 def delete_link(name: str) -> Request:
     """Remove the device, and with a veth its other end."""
-    gone = (errno.ENODEV,)
-    return Request(f"removing the device {name}", _link([("IFLA_IFNAME", name)]), RTM_DELLINK, tolerated=gone)
+    return Request(f"removing the device {name}", _link(name), RTM_DELLINK, tolerated=(errno.ENODEV,))
 
 
 def add_address(index: int, device: str, interface: Interface) -> Request:
     """An address, marked as ours; usable at once (no duplicate detection in a lab of our own making)."""
-    message = _address(index, interface)
-    message["attrs"].append(("IFA_PROTO", PROTOCOL))
+    body = _address(index, interface) + attribute(IFA_PROTO, bytes((PROTOCOL,)))
     if interface.version == 6:
-        message["attrs"].append(("IFA_FLAGS", IFA_F_NODAD))
+        body += number(IFA_FLAGS, IFA_F_NODAD)
     doing = f"adding the address {interface} to {device}"
-    return Request(doing, message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL)
+    return Request(doing, body, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL)
 
 
 def delete_address(index: int, device: str, interface: Interface) -> Request:
@@ -187,35 +199,97 @@ def delete_route(destination: Network, index: int, device: str, gateway: str | N
     return Request(doing, _route(destination, index, gateway), RTM_DELROUTE, tolerated=gone)
 
 
-def _link(attributes: Sequence[tuple[str, Any]]) -> Any:
-    message = ifinfmsg()
-    message["attrs"] = list(attributes)
-    return message
+def read_link(body: bytes) -> Link:
+    """The device that a message of the kernel (struct ifinfomsg and its attributes) tells of."""
+    _family, hardware, index, flags, _changed = LINK.unpack_from(body)
+    found = attributes(body, LINK.size)
+    info = attributes(found.get(IFLA_LINKINFO, b""))
+    kind = as_text(info.get(IFLA_INFO_KIND, b""))
+    if kind == "tun" and hardware == ARPHRD_ETHER:
+        kind = "tap"  # the kernel has one kind for both
+    return Link(
+        index=index,
+        name=as_text(found[IFLA_IFNAME]),
+        kind=kind,
+        mtu=as_number(found.get(IFLA_MTU)),
+        up=bool(flags & IFF_UP),
+        group=as_number(found.get(IFLA_GROUP)),
+        master=as_number(found[IFLA_MASTER]) if IFLA_MASTER in found else None,
+        altnames=tuple(
+            as_text(value)
+            for kind_of, value in each_attribute(found.get(IFLA_PROP_LIST, b""))
+            if kind_of == IFLA_ALT_IFNAME
+        ),
+    )
 
 
-def _address(index: int, interface: Interface) -> Any:
-    message = ifaddrmsg()
-    message["family"] = _family(interface.version)
-    message["prefixlen"] = interface.network.prefixlen
-    message["index"] = index
-    message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
-    return message
+def read_address(body: bytes) -> Address:
+    """The address that a message of the kernel (struct ifaddrmsg and its attributes) tells of."""
+    _family, prefix, _flags, _scope, index = ADDRESS.unpack_from(body)
+    found = attributes(body, ADDRESS.size)
+    own = found.get(IFA_LOCAL) or found[IFA_ADDRESS]  # IPv6 has the one, both where there is a peer
+    return Address(index, _interface(own, prefix), as_number(found.get(IFA_PROTO)))
 
 
-def _route(destination: Network, index: int, gateway: str | None) -> Any:
-    message = rtmsg()
-    message["family"] = _family(destination.version)
-    message["dst_len"] = destination.prefixlen
-    message["table"], message["proto"], message["type"] = RT_TABLE_MAIN, PROTOCOL, RTN_UNICAST
-    message["scope"] = RT_SCOPE_UNIVERSE if gateway or destination.version == 6 else RT_SCOPE_LINK
-    attributes: list[tuple[str, Any]] = [("RTA_OIF", index)]
-    if destination.prefixlen:
-        attributes.append(("RTA_DST", str(destination.network_address)))
+def read_route(body: bytes) -> Route | None:
+    """The route that a message of the kernel (struct rtmsg and its attributes) tells of.
+
+    None for one of another kind than unicast, or of another table than the main one.
+    """
+    family, prefix, _, _, table, protocol, _scope, kind, _flags = ROUTE.unpack_from(body)
+    if table != RT_TABLE_MAIN or kind != RTN_UNICAST:
+        return None
+    found = attributes(body, ROUTE.size)
+    everything = bytes(4 if family == socket.AF_INET else 16)
+    gateway = found.get(RTA_GATEWAY)
+    return Route(
+        destination=_network(found.get(RTA_DST, everything), prefix),
+        gateway=None if gateway is None else socket.inet_ntop(family, gateway),
+        index=as_number(found.get(RTA_OIF)),
+        metric=as_number(found.get(RTA_PRIORITY)),
+        protocol=protocol,
+    )
+
+
+@lru_cache(CACHED)  # the loopback's and the default routes are in every namespace
+def _interface(own: bytes, prefix: int) -> Interface:
+    return ip_interface((own, prefix))
+
+
+@lru_cache(CACHED)  # the loopback's and the default routes are in every namespace
+def _network(destination: bytes, prefix: int) -> Network:
+    return ip_network((destination, prefix))
+
+
+def _link(name: str, *more: bytes, flags: int = 0, changed: int = 0) -> bytes:
+    return LINK.pack(socket.AF_UNSPEC, 0, 0, flags, changed) + text(IFLA_IFNAME, name) + b"".join(more)
+
+
+def _marked(mtu: int) -> tuple[bytes, bytes]:
+    return number(IFLA_GROUP, GROUP), number(IFLA_MTU, mtu)
+
+
+def _kind(kind: str, data: bytes = b"") -> bytes:
+    return nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), data)
+
+
+def _address(index: int, interface: Interface) -> bytes:
+    header = ADDRESS.pack(_family(interface.version), interface.network.prefixlen, 0, 0, index)
+    own = interface.ip.packed
+    return header + attribute(IFA_LOCAL, own) + attribute(IFA_ADDRESS, own)
+
+
+def _route(destination: Network, index: int, gateway: str | None) -> bytes:
+    scope = RT_SCOPE_UNIVERSE if gateway or destination.version == 6 else RT_SCOPE_LINK
+    flags = RTNH_F_ONLINK if gateway else 0
+    prefix, family = destination.prefixlen, _family(destination.version)
+    body = ROUTE.pack(family, prefix, 0, 0, RT_TABLE_MAIN, PROTOCOL, scope, RTN_UNICAST, flags)
+    body += number(RTA_OIF, index)
+    if prefix:
+        body += attribute(RTA_DST, destination.network_address.packed)
     if gateway:
-        attributes.append(("RTA_GATEWAY", gateway))
-        message["flags"] = RTNH_F_ONLINK
-    message["attrs"] = attributes
-    return message
+        body += attribute(RTA_GATEWAY, ip_address(gateway).packed)
+    return body
 
 
 def _family(version: int) -> int:

@@ -30,6 +30,12 @@ NSFS_MAGIC = 0x6E736673  # linux/magic.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class _Statfs(ctypes.Structure):
+    """struct statfs: of which file system a file is."""
+
+    _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_byte * 248))
+
+
 def _call(name: str, doing: str, *arguments: object) -> None:
     """Make the system call `name`; raises LtkError with what the kernel said."""
     if getattr(_libc, name)(*arguments) != 0:
@@ -63,11 +69,8 @@ def debris(prefix: str) -> list[str]:
 def is_namespace(name: str) -> bool:
     """Whether `name` stands for a living namespace and is not just a file."""
 
-    class Statfs(ctypes.Structure):
-        _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_byte * 248))
-
-    found = Statfs()
-    if _libc.statfs(os.fsencode(path(name)), ctypes.byref(found)) != 0:
+    found = _Statfs()
+    if _libc.statfs(os.fsencode(f"{FOLDER}/{name}"), ctypes.byref(found)) != 0:
         return False
     return bool(found.type == NSFS_MAGIC)
 
@@ -108,7 +111,7 @@ def enter(name: str) -> None:
     """Move the calling thread into the namespace `name`, for good."""
     doing = f"entering the namespace {name}"
     try:
-        descriptor = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{FOLDER}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise LtkError(doing, "it does not exist") from None
     try:

@@ -1,21 +1,20 @@
-"""nftables through the `nft` program: rule sets go in as its language and come out as its JSON.
+"""nftables through the `nft` program: rule sets go in as its language (`nftables` reads what is there).
 
 Several namespaces are served side by side, since the kernel's commit dominates the cost.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from ltk.errors import LtkError, MissingError
 from ltk.kernel import netns
 
 DEADLINE = 30.0  # seconds for one call of nft; a commit takes about 15 ms
-NO_SUCH_FILE = "No such file or directory"
+AT_ONCE = 64  # processes of nft; each mostly waits for the kernel, and takes 5 MB while it does
 
 writes = 0
 """Rule sets loaded by this process."""
@@ -36,35 +35,45 @@ def load(rulesets: Mapping[str, str]) -> None:
 
     Raises LtkError with nft's words for the first that is refused; the others are loaded nevertheless.
     """
-    global writes
-    running = {scope: _start(scope, ["-f", "-"]) for scope in rulesets}
-    failures = []
-    for scope, process in running.items():
-        _, errors = process.communicate(rulesets[scope], timeout=DEADLINE)
-        writes += 1
-        if process.returncode != 0:
-            failures.append(LtkError(f"loading the rules of {scope}", _first_line(errors)))
+    failures: list[LtkError] = []
+    scopes = list(rulesets)
+    for start in range(0, len(scopes), AT_ONCE):
+        some = {scope: rulesets[scope] for scope in scopes[start : start + AT_ONCE]}
+        failures += _load_side_by_side(some)
     if failures:
         raise failures[0]
 
 
-def tables(scopes: Sequence[str], family: str, table: str) -> dict[str, list[dict[str, Any]]]:
-    """nft's JSON objects of one table in each of the namespaces that has it; of sets no contents."""
-    running = {scope: _start(scope, ["-j", "-t", "list", "table", family, table]) for scope in scopes}
-    found = {}
+def _load_side_by_side(rulesets: Mapping[str, str]) -> list[LtkError]:
+    global writes
+    failures = []
+    running = {scope: _start(scope, text) for scope, text in rulesets.items()}
     for scope, process in running.items():
-        output, errors = process.communicate(timeout=DEADLINE)
-        if process.returncode == 0:
-            found[scope] = json.loads(output)["nftables"]
-        elif NO_SUCH_FILE not in errors:
-            raise LtkError(f"reading the rules of {scope}", _first_line(errors))
-    return found
+        try:
+            _, errors = process.communicate(timeout=DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            errors = f"nft did not end within {DEADLINE:g} s"
+        writes += 1
+        if process.returncode != 0:
+            failures.append(LtkError(f"loading the rules of {scope}", _first_line(errors)))
+    return failures
 
 
-def _start(scope: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    with netns.inside(scope):
-        return subprocess.Popen([program(), *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+def _start(scope: str, ruleset: str) -> subprocess.Popen[str]:
+    """Start nft with the whole of its input there already, so that nobody has to feed it."""
+    with os.fdopen(os.memfd_create("ruleset", os.MFD_CLOEXEC), "w+", encoding="utf-8") as file:
+        file.write(ruleset)
+        file.seek(0)
+        with netns.inside(scope):
+            return subprocess.Popen(
+                [program(), "-f", "-"],
+                stdin=file,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
 
 
 def _first_line(text: str) -> str:

@@ -81,6 +81,11 @@ def make_private_folder(folder: Path) -> None:
     folder.chmod(0o700)
 
 
+def expanded(topology: str) -> Path:
+    """What the applied topology expanded to, of which `ltk.reconcile.remembered` is in charge."""
+    return run_folder(topology) / "topology.expanded"
+
+
 def applied(topology: str) -> Path:
     """The topology as it was applied last: what is wanted, never what is."""
     return run_folder(topology) / "topology.yaml"

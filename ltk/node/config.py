@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import (
@@ -167,6 +167,38 @@ def load(path: Path) -> DaemonConfig:
     return DaemonConfig.from_json(value, doing=doing)
 
 
+class Digester:
+    """Hashes configurations; remembers the text of peers' values that several of them share."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[object, bytes]] = {}  # by identity, of objects that are kept alive here
+
+    def digest(
+        self, document: Mapping[str, object], public_key: str, psk_ids: Mapping[str, str | None]
+    ) -> str:
+        """A hash of a configuration's JSON value and of what tells which keys it goes with.
+
+        By it a daemon and whoever wants something of it find out, without sending the whole, that they
+        mean the same. A shared value must not have changed between two calls.
+        """
+        rest = {key: value for key, value in document.items() if key != "peers"}
+        digest = hashlib.blake2s(_text([rest, public_key, psk_ids]), person=b"ltk-conf")
+        peers = document.get("peers")
+        for peer in peers if isinstance(peers, list) else ():
+            digest.update(self._shared(peer))
+        return digest.hexdigest()
+
+    def _shared(self, peer: object) -> bytes:
+        known = self._texts.get(id(peer))
+        if known is None:
+            known = self._texts[id(peer)] = (peer, _text(peer))
+        return known[1]
+
+
+def _text(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
 def split_endpoint(text: str) -> tuple[str, int]:
     """("host", port) of "host:port" or "[v6]:port"; raises ValueError for anything else."""
     host, colon, port = text.rpartition(":")
@@ -263,8 +295,13 @@ def _listener(text: str) -> str:
     return text
 
 
-def _first_repeated(values: Sequence[str]) -> str | None:
-    return next((value for index, value in enumerate(values) if value in values[:index]), None)
+def _first_repeated(values: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
 
 
 class _Fields:

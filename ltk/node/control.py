@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ltk.errors import BusyError, InTheWayError, InvalidInputError, LtkError, MissingError
@@ -22,6 +22,8 @@ LINE_LIMIT = 1 << 20  # bytes of one request or answer; a configuration of a tho
 CONNECTION_LIMIT = 64  # clients at a time; one more is closed at once
 PATH_LIMIT = 107  # bytes; sun_path of unix(7) less its final zero
 CHUNK = 1 << 16  # bytes read or written at a time
+BACKLOG = CONNECTION_LIMIT  # connections that wait to be accepted; one more is refused at once
+ASKED_AT_ONCE = 32  # questions; fewer than BACKLOG, since they may all be for one process
 
 Request = Mapping[str, object]
 Answer = Callable[[Mapping[str, object]], None]
@@ -191,20 +193,76 @@ def ask(path: Path, request: Request, timeout: float = 10.0) -> dict[str, object
     Blocks for at most `timeout` seconds. Raises NobodyListensError when there is no such process, and
     the LtkError that the process answered with (its class by "exit_status").
     """
-    doing = f"asking the process at {path} to {request.get('do')}"
-    deadline = time.monotonic() + timeout
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        _connect(connection, path, timeout, doing)
+    with _Question(path, request, timeout) as question:
+        return question.answer()
+
+
+def ask_each(
+    questions: Sequence[tuple[Path, Request]], timeout: float = 10.0
+) -> list[dict[str, object] | LtkError]:
+    """Send each request to the process that listens on its path, and return the answers in their order.
+
+    Several processes work on their answers at the same time. Each question has `timeout` seconds; in the
+    place of an answer stands the error that `ask` would have raised.
+    """
+    found: list[dict[str, object] | LtkError] = []
+    for start in range(0, len(questions), ASKED_AT_ONCE):
+        with contextlib.ExitStack() as stack:
+            asked: list[_Question | LtkError] = []
+            for path, request in questions[start : start + ASKED_AT_ONCE]:
+                try:
+                    asked.append(stack.enter_context(_Question(path, request, timeout)))
+                except LtkError as error:
+                    asked.append(error)
+            found += [each if isinstance(each, LtkError) else _answer_of(each) for each in asked]
+    return found
+
+
+class _Question:
+    """One request that has been sent, and whose answer is awaited."""
+
+    def __init__(self, path: Path, request: Request, timeout: float) -> None:
+        self._doing = f"asking the process at {path} to {request.get('do')}"
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.sendall(_line(request))
-            line = _read_line(connection, deadline)
+            _connect(self._connection, path, timeout, self._doing)
+            with self._losses_told():
+                self._connection.sendall(_line(request))
+        except LtkError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> _Question:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def answer(self) -> dict[str, object]:
+        """Wait for the answer; raises as `ask` does."""
+        with self._losses_told():
+            line = _read_line(self._connection, self._deadline)
+        if not line:
+            raise LtkError(self._doing, "it ended before it answered", hint="Its log says why.")
+        return _understood(_parse(line, self._doing), self._doing)
+
+    @contextlib.contextmanager
+    def _losses_told(self) -> Iterator[None]:
+        try:
+            yield
         except TimeoutError:
-            raise LtkError(doing, f"no answer within {timeout:g} s") from None
+            raise LtkError(self._doing, f"no answer within {self._timeout:g} s") from None
         except OSError as error:
-            raise LtkError(doing, f"the connection broke: {error.strerror}") from None
-    if not line:
-        raise LtkError(doing, "it ended before it answered", hint="Its log says why.")
-    return _understood(_parse(line, doing), doing)
+            raise LtkError(self._doing, f"the connection broke: {error.strerror}") from None
+
+
+def _answer_of(question: _Question) -> dict[str, object] | LtkError:
+    try:
+        return question.answer()
+    except LtkError as error:
+        return error
 
 
 def _connect(connection: socket.socket, path: Path, timeout: float, doing: str) -> None:
@@ -284,7 +342,7 @@ def _listen(path: Path) -> socket.socket:
             listener.bind(name)
         finally:
             os.umask(mask)
-        listener.listen(16)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise LtkError(doing, error.strerror or str(error)) from None

@@ -75,6 +75,7 @@ class Daemon:
         self._config = config
         self._notifier = notifier
         self._secrets = Secrets.read(config)
+        self._digest: str | None = None  # of the configuration in force, once somebody has asked
         self._drops: Counter[str] = Counter()
         with contextlib.ExitStack() as undo:
             self._offloads = os.environ.get(OFFLOADS) != "off"
@@ -158,7 +159,7 @@ class Daemon:
             case {"do": "why", "peer": name}:
                 answer(why(self._config, self._engine, name))
             case {"do": "config"}:
-                answer(self._config_in_force())
+                answer(self._config_in_force(request.get("unless")))
             case {"do": "configure", "config": value}:
                 self._configure(value)
                 answer({})
@@ -196,7 +197,7 @@ class Daemon:
                 undo.callback(self._move_metrics, old.metrics)
             self._engine.configure(self._engine_config(config, secrets), time.monotonic())
             undo.pop_all()
-        self._config, self._secrets = config, secrets
+        self._config, self._secrets, self._digest = config, secrets, None
         self._resolver.want(_hosts(config))
         if udp is not None:
             self._loop.use_udp(udp)
@@ -230,19 +231,27 @@ class Daemon:
         told = status(self._config, self._engine, self._loop, self._drops)
         return text(Statuses({self._config.node: told}))
 
-    def _config_in_force(self) -> dict[str, object]:
-        psks = self._secrets.preshared_keys
-        return {
+    def _config_in_force(self, unless: object) -> dict[str, object]:
+        """The configuration and which keys go with it; only the digest where `unless` is that one."""
+        common: dict[str, object] = {
             "version": configuration.VERSION,
             "pid": os.getpid(),
-            "config": self._config.to_json(),
-            "public_key": configuration.encode_key(public_key_of(self._secrets.private_key)),
-            "psk_ids": {
-                peer.name: configuration.fingerprint(psks[peer.name]) if peer.name in psks else None
-                for peer in self._config.peers
-            },
             "device_state": "gone" if self._loop.tun is None else "attached",
         }
+        if self._digest is not None and unless == self._digest:
+            return common | {"digest": self._digest}
+        psks = self._secrets.preshared_keys
+        document = self._config.to_json()
+        public_key = configuration.encode_key(public_key_of(self._secrets.private_key))
+        psk_ids = {
+            peer.name: configuration.fingerprint(psks[peer.name]) if peer.name in psks else None
+            for peer in self._config.peers
+        }
+        self._digest = configuration.Digester().digest(document, public_key, psk_ids)
+        common["digest"] = self._digest
+        if unless == self._digest:
+            return common
+        return common | {"config": document, "public_key": public_key, "psk_ids": psk_ids}
 
     def _engine_config(self, config: DaemonConfig, secrets: Secrets) -> EngineConfig:
         return EngineConfig(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ltk.node.poller import BROKEN, IN, Poller
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
+from ltk.protocol.buffers import buffer
 from ltk.protocol.engine import Engine, Event
 from ltk.protocol.messages import Buffer
 from ltk.protocol.vnet import HEADROOM, TAILROOM, VNET_SIZE, Packet
@@ -55,8 +56,8 @@ class Loop:
         self._on_device_gone = on_device_gone
         self._clock = clock
         self._running = True
-        self._datagrams = memoryview(bytearray(PACKET_LIMIT))
-        self._packet = memoryview(bytearray(HEADROOM + PACKET_LIMIT + TAILROOM))
+        self._datagrams = buffer(PACKET_LIMIT)
+        self._packet = buffer(HEADROOM + PACKET_LIMIT + TAILROOM)
         poller.watch(udp.fileno(), IN, self._udp_ready)
         if stun is not None:
             poller.watch(stun.fileno(), IN, self._stun_ready)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ltk.protocol.buffers import buffer as new_buffer
 from ltk.protocol.messages import (
     DATA_HEADER_SIZE,
     DATA_OVERHEAD,
@@ -214,7 +215,7 @@ class Joiner:
 
     def __init__(self, *, takes_segments: bool) -> None:
         self._takes_segments = takes_segments
-        self._buffer = memoryview(bytearray(_TOP + TAILROOM))
+        self._buffer = new_buffer(_TOP + TAILROOM)
         self._inner = SEGMENT_SIZE + 52  # bytes of all headers of the last burst: the next one's, most likely
         self._places: dict[tuple[int, int, int], list[tuple[memoryview, int]]] = {}
 

@@ -54,8 +54,8 @@ class Handshake:
         "_local",
         "_macs",
         "_peer",
+        "_static_shared",
         "_timers",
-        "static_shared",
     )
 
     def __init__(self, peer: Peer, local: Local, timers: Timers) -> None:
@@ -71,12 +71,19 @@ class Handshake:
 
     def take_identity(self) -> None:
         """Start without any key material, on the node's present identity."""
-        try:
-            self.static_shared: bytes | None = self._local.identity.shared_with(self._peer.config.public_key)
-        except LowOrderKeyError:
-            self.static_shared = None  # nothing is ever sent to such a key
+        self._static_shared: bytes | None = b""  # not computed yet: most pairs of a large network never talk
         self._attempts_from = 0.0
         self._last_sent = float("-inf")
+
+    @property
+    def static_shared(self) -> bytes | None:
+        """The secret shared by both static keys; None for a key to which nothing is ever sent."""
+        if self._static_shared == b"":
+            try:
+                self._static_shared = self._local.identity.shared_with(self._peer.config.public_key)
+            except LowOrderKeyError:
+                self._static_shared = None
+        return self._static_shared
 
     # Asking.
 

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ltk.protocol.buffers import buffer
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import Event
 from ltk.protocol.messages import Buffer, Endpoint
@@ -66,10 +67,10 @@ class Outbox:
         self.drops: Counter[Drop] = Counter()
         self._transmit: deque[Transmit] = deque()
         self._run: _Run | None = None  # the last of what is to be sent, which may still grow
-        self._buffer = memoryview(bytearray(_ROOM))
+        self._buffer = buffer(_ROOM)
         self._used = 0
         self._room_start = -1  # where the last room begins; -1: not in the buffer
-        self._burst = memoryview(bytearray(_BURST_ROOM))
+        self._burst = buffer(_BURST_ROOM)
         self._burst_taken = False
         self.holds_joined = False  # whether views of the joiner's buffer wait to be fetched
 

@@ -16,11 +16,12 @@ from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
 from ltk.reconcile.observe import Observation, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
-from ltk.reconcile.resources import Setting, State, scope_of
+from ltk.reconcile.remembered import recall
+from ltk.reconcile.resources import State, scope_of
 from ltk.reconcile.secrets import keyring
 from ltk.supervise import client as supervisor
 from ltk.topology.expanded import Topology
-from ltk.topology.render import render
+from ltk.topology.text import read_text
 
 Listener = Callable[[Operation], None]
 
@@ -176,7 +177,7 @@ def _wanted(topology: Topology, only: tuple[str, ...]) -> State:
 
 
 def _observed(topology: str, want: State) -> Observation:
-    return observe(topology, [each for each in want.values() if isinstance(each, Setting)])
+    return observe(topology, want.values())
 
 
 def _plan(want: State, look: Observation, topology: str, only: tuple[str, ...]) -> list[Operation]:
@@ -199,9 +200,11 @@ def _verify(topology: str, want: State, only: tuple[str, ...]) -> None:
 def _remember(topology: Topology) -> None:
     """Keep what is wanted, so that the topology's name is enough from now on."""
     path = paths.applied(topology.name)
-    text = render(topology)
-    if not path.exists() or path.read_text() != text:
-        write_private(path, text)
+    if path.exists() and recall(read_text(str(path))) == topology:
+        return
+    from ltk.topology.render import render  # only now: mostly there is nothing new to write
+
+    write_private(path, render(topology))
 
 
 def _written() -> Writes:

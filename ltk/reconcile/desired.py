@@ -29,13 +29,14 @@ def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
     """Everything that `topology` wants on this machine, its lab and its tunnels."""
     found = sites.resources(topology.name, lab)
     found += keys.secrets
+    configs = _Configs(topology, keys)
     for node in topology.nodes:
         if node.role is not Role.WIREGUARD:
-            found += _tunnel(topology, node, keys)
+            found += _tunnel(topology, node, configs)
     return state_of(found)
 
 
-def _tunnel(topology: Topology, node: Node, keys: Keyring) -> Iterator[Resource]:
+def _tunnel(topology: Topology, node: Node, configs: _Configs) -> Iterator[Resource]:
     scope = scope_of(topology.name, node.name)
     yield Tun(scope, node.device, node.mtu)
     for address in node.addresses:
@@ -47,51 +48,79 @@ def _tunnel(topology: Topology, node: Node, keys: Keyring) -> Iterator[Resource]
     if node.routes:
         yield Setting(scope, "net.ipv4.ip_forward", "1")
         yield Setting(scope, "net.ipv6.conf.all.forwarding", "1")
-    config = daemon_config(topology, node, keys)
-    psk_ids = {peer.name: keys.psk_id for peer in config.peers}
-    yield Daemon(scope, node.name, config.to_json(), keys.public[node.name], psk_ids)
+    yield configs.daemon(node)
 
 
-def daemon_config(topology: Topology, node: Node, keys: Keyring) -> node_config.DaemonConfig:
-    """What the daemon of `node` is told: the server knows everybody, clients know it and each other.
+class _Configs:
+    """What the daemons are told: the server knows everybody, clients know it and each other.
 
     Stock WireGuard peers know nobody but the server, and where that keeps its clients apart, so do those.
+    A hundred clients are told of ten thousand peers, nearly all of them in the same words: what is said
+    of a peer is made once, and shared by all documents that say it.
     """
-    peers = [other for other in topology.nodes if other is not node]
-    if node.role is Role.CLIENT:
-        known = (Role.SERVER,) if topology.server.isolation else (Role.SERVER, Role.CLIENT)
-        peers = [other for other in peers if other.role in known]
-    return node_config.DaemonConfig(
-        topology=topology.name,
-        node=node.name,
-        role=node_config.Role(node.role.value),
-        device=node.device,
-        mtu=node.mtu,
-        listen=node.listen,
-        isolation=node.isolation,
-        private_key_file=paths.key_file(topology.name, node.name),
-        addresses=node.addresses,
-        control=paths.control_socket(topology.name, node.name),
-        metrics=node.metrics,
-        peers=tuple(_peer(topology, node, other, keys) for other in peers),
-    )
 
+    def __init__(self, topology: Topology, keys: Keyring) -> None:
+        self._topology = topology
+        self._keys = keys
+        self._psk_file = psk_file(topology.name) if keys.psk_id else None
+        self._told: dict[tuple[str, P2p, PathPolicy], dict[str, object]] = {}  # of one client to another
 
-def _peer(topology: Topology, node: Node, other: Node, keys: Keyring) -> node_config.PeerSettings:
-    between_clients = node.role is other.role is Role.CLIENT
-    pair = topology.pair(node, other)
-    return node_config.PeerSettings(
-        name=other.name,
-        role=node_config.Role(other.role.value),
-        public_key=keys.public[other.name],
-        preshared_key_file=psk_file(topology.name) if keys.psk_id else None,
-        endpoint=other.endpoint,
-        allowed_ips=_reachable_through(topology, node, other),
-        # What keeps a path between clients alive are probes, once there is one.
-        keepalive=0 if between_clients else node.keepalive,
-        p2p=P2p(pair.p2p.value) if between_clients else P2p.ON_DEMAND,
-        path=PathPolicy(pair.path.value),
-    )
+    def daemon(self, node: Node) -> Daemon:
+        """The daemon of a node that runs one."""
+        topology, keys = self._topology, self._keys
+        document = node_config.DaemonConfig(
+            topology=topology.name,
+            node=node.name,
+            role=node_config.Role(node.role.value),
+            device=node.device,
+            mtu=node.mtu,
+            listen=node.listen,
+            isolation=node.isolation,
+            private_key_file=paths.key_file(topology.name, node.name),
+            addresses=node.addresses,
+            control=paths.control_socket(topology.name, node.name),
+            metrics=node.metrics,
+            peers=(),
+        ).to_json()
+        known = self._known(node)
+        document["peers"] = [self._peer(node, other) for other in known]
+        psk_ids = {other.name: keys.psk_id for other in known}
+        scope = scope_of(topology.name, node.name)
+        return Daemon(scope, node.name, document, keys.public[node.name], psk_ids)
+
+    def _known(self, node: Node) -> list[Node]:
+        others = [other for other in self._topology.nodes if other is not node]
+        if node.role is not Role.CLIENT:
+            return others
+        isolation = self._topology.server.isolation
+        roles = (Role.SERVER,) if isolation else (Role.SERVER, Role.CLIENT)
+        return [other for other in others if other.role in roles]
+
+    def _peer(self, node: Node, other: Node) -> dict[str, object]:
+        if not (node.role is other.role is Role.CLIENT):
+            return self._settings(node, other, node.keepalive, P2p.ON_DEMAND, PathPolicy.AUTO).to_json()
+        pair = self._topology.pair(node, other)
+        p2p, path = P2p(pair.p2p.value), PathPolicy(pair.path.value)
+        told = self._told.get((other.name, p2p, path))
+        if told is None:
+            # What keeps a path between clients alive are probes, once there is one.
+            told = self._told[other.name, p2p, path] = self._settings(node, other, 0, p2p, path).to_json()
+        return told
+
+    def _settings(
+        self, node: Node, other: Node, keepalive: int, p2p: P2p, path: PathPolicy
+    ) -> node_config.PeerSettings:
+        return node_config.PeerSettings(
+            name=other.name,
+            role=node_config.Role(other.role.value),
+            public_key=self._keys.public[other.name],
+            preshared_key_file=self._psk_file,
+            endpoint=other.endpoint,
+            allowed_ips=_reachable_through(self._topology, node, other),
+            keepalive=keepalive,
+            p2p=p2p,
+            path=path,
+        )
 
 
 def _reachable_through(topology: Topology, node: Node, other: Node) -> tuple[Network, ...]:

@@ -11,8 +11,9 @@ import itertools
 import json
 import os
 import socket
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ltk.errors import LtkError
@@ -20,7 +21,7 @@ from ltk.kernel import messages, netns, nft, paths, processes, sysctl, tuntap
 from ltk.kernel.messages import Request
 from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import span_of
-from ltk.node.control import ask
+from ltk.node.control import ask_each
 from ltk.reconcile import rules, wires
 from ltk.reconcile.files import write_private
 from ltk.reconcile.observe import LOOPBACK, mark_of
@@ -53,15 +54,38 @@ def execute(topology: str, operations: Sequence[Operation], on_done: Callable[[O
     Raises LtkError at the first phase that fails; the phases before it are done.
     """
     phases = itertools.groupby(operations, key=lambda each: (isinstance(each, Remove), each.resource.rank))
-    for _, phase in phases:
-        batch = list(phase)
-        by_type: dict[type[Resource], list[Operation]] = defaultdict(list)
-        for operation in batch:
-            by_type[type(operation.resource)].append(operation)
-        for kind, some in by_type.items():
-            _DOERS[kind](topology, some)
-        for operation in batch:
-            on_done(operation)
+    with _supervisor_meanwhile(topology, operations):
+        for _, phase in phases:
+            batch = list(phase)
+            by_type: dict[type[Resource], list[Operation]] = defaultdict(list)
+            for operation in batch:
+                by_type[type(operation.resource)].append(operation)
+            for kind, some in by_type.items():
+                _DOERS[kind](topology, some)
+            for operation in batch:
+                on_done(operation)
+
+
+@contextlib.contextmanager
+def _supervisor_meanwhile(topology: str, operations: Sequence[Operation]) -> Iterator[None]:
+    """Have the supervisor start, if there will be work for it, while the network is built.
+
+    Whoever needs it waits for it, and hears then why there is none.
+    """
+
+    def start() -> None:
+        with contextlib.suppress(LtkError):
+            supervisor.ensure_running(topology)
+
+    wanted = any(isinstance(each.resource, Daemon) and not isinstance(each, Remove) for each in operations)
+    aside = threading.Thread(target=start, name="supervisor")
+    if wanted:
+        aside.start()
+    try:
+        yield
+    finally:
+        if wanted:
+            aside.join()
 
 
 def _namespaces(topology: str, operations: Sequence[Operation]) -> None:
@@ -234,45 +258,54 @@ def _secrets(topology: str, operations: Sequence[Operation]) -> None:
 
 
 def _daemons(topology: str, operations: Sequence[Operation]) -> None:
-    if not all(isinstance(each, Remove) for each in operations):
-        supervisor.ensure_running(topology)
+    for operation in operations:
+        if isinstance(operation, Remove):
+            _remove_daemon(topology, operation.resource.name)
+    wanted = [each for each in operations if not isinstance(each, Remove)]
+    if not wanted:
+        return
+    supervisor.ensure_running(topology)
+    running = {each.name for each in supervisor.nodes(topology) if each.state == "running"}
     # servers first: any order converges, but a client that finds nobody asks again only seconds later
-    for operation in sorted(operations, key=_is_client):
+    for is_client in (False, True):
+        _put_up(topology, [each for each in wanted if _is_client(each) is is_client], running)
+
+
+def _remove_daemon(topology: str, node: str) -> None:
+    if supervisor.is_running(topology):
+        supervisor.stop_node(topology, node)
+    for path in (paths.node_config, paths.node_log, paths.control_socket):
+        path(topology, node).unlink(missing_ok=True)
+
+
+def _put_up(topology: str, operations: Sequence[Operation], running: Collection[str]) -> None:
+    """Tell those daemons that answer their new configuration; start the others, side by side.
+
+    One that does not answer but runs all the same hangs, or is elsewhere, and must end. One that is about
+    to be started again anyway is not stopped: that would call off the repair that may have asked for this.
+    """
+    starts, told = [], []
+    for operation in operations:
         daemon = operation.resource
         assert isinstance(daemon, Daemon)
-        if isinstance(operation, Remove):
-            _stop(topology, daemon.node)
-            for path in (paths.node_config, paths.node_log, paths.control_socket):
-                path(topology, daemon.node).unlink(missing_ok=True)
-            continue
         config = paths.node_config(topology, daemon.node)
-        write_private(config, json.dumps(daemon.config, indent=2) + "\n")
+        write_private(config, json.dumps(daemon.config) + "\n")
         if isinstance(operation, Update) and isinstance(operation.have, Daemon) and operation.have.running:
             request = {"do": "configure", "config": daemon.config}
-            ask(paths.control_socket(topology, daemon.node), request, CONFIGURE_DEADLINE)
-        else:
-            _start(topology, daemon, config)
-
-
-def _start(topology: str, daemon: Daemon, config: Path) -> None:
-    """Start a daemon that does not answer. One that runs all the same hangs, or is elsewhere, and must end.
-
-    One that is about to be started again anyway is not stopped: that would call off the repair that
-    may have asked for this.
-    """
-    if any(each.name == daemon.node and each.state == "running" for each in supervisor.nodes(topology)):
-        supervisor.stop_node(topology, daemon.node)
-    log = paths.node_log(topology, daemon.node)
-    supervisor.start_node(topology, daemon.node, namespace=daemon.scope, config=config, log=log)
+            told.append((paths.control_socket(topology, daemon.node), request))
+            continue
+        if daemon.node in running:
+            supervisor.stop_node(topology, daemon.node)
+        log = paths.node_log(topology, daemon.node)
+        starts.append(supervisor.Start(daemon.node, daemon.scope, config, log))
+    for answer in ask_each(told, CONFIGURE_DEADLINE):
+        if isinstance(answer, LtkError):
+            raise answer
+    supervisor.start_nodes(topology, starts)
 
 
 def _is_client(operation: Operation) -> bool:
     return isinstance(operation.resource, Daemon) and operation.resource.config.get("role") != "server"
-
-
-def _stop(topology: str, node: str) -> None:
-    if supervisor.is_running(topology):
-        supervisor.stop_node(topology, node)
 
 
 def _by_scope(operations: Iterable[Operation]) -> dict[str, list[Operation]]:

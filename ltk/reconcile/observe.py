@@ -7,17 +7,18 @@ nothing more is done about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ltk.errors import LtkError
-from ltk.kernel import netns, nft, paths, sysctl
+from ltk.kernel import netns, nftables, paths, sysctl
 from ltk.kernel.messages import GROUP, PROTOCOL, Link
 from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import Tap
-from ltk.node.control import ask
+from ltk.node.config import Digester
+from ltk.node.control import ask_each
 from ltk.reconcile import rules, secrets, wires
 from ltk.reconcile.resources import (
     Address,
@@ -70,8 +71,12 @@ def mark_of(topology: str, *place: str) -> str:
     return ".".join(("ltk", topology, *place))
 
 
-def observe(topology: str, settings: Iterable[Setting] = ()) -> Observation:
-    """Look at everything of `topology`, and at those of its `settings` that somebody wants."""
+def observe(topology: str, wanted: Iterable[Resource] = ()) -> Observation:
+    """Look at everything of `topology`; of the settings, at those that somebody wants.
+
+    A daemon that says that it is as it is wanted is believed, and not asked for the whole of it.
+    """
+    wanted = list(wanted)
     found = _Found()
     scopes = []
     for scope in netns.names():
@@ -81,10 +86,11 @@ def observe(topology: str, settings: Iterable[Setting] = ()) -> Observation:
             else:
                 found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
     _pair_ends(topology, found)
-    found.resources += _settings(settings, set(scopes))
-    for scope, objects in nft.tables(scopes, rules.FAMILY, rules.TABLE).items():
+    found.resources += _settings(wanted, set(scopes))
+    for scope, objects in nftables.tables(scopes, rules.FAMILY, rules.TABLE).items():
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
-    found.resources += _daemons(topology)
+    daemons = {each.node: each for each in wanted if isinstance(each, Daemon)}
+    found.resources += _daemons(topology, daemons)
     for key_file in sorted(paths.state_folder(topology).glob("*")):
         if secret := secrets.observed(key_file):
             found.resources.append(secret)
@@ -169,14 +175,14 @@ def _pair_ends(topology: str, found: _Found) -> None:
                 found.resources += [Stray(end.scope, end.device) for end in ends]
 
 
-def _settings(wanted: Iterable[Setting], scopes: set[str]) -> list[Resource]:
+def _settings(wanted: Iterable[Resource], scopes: set[str]) -> list[Resource]:
     """The present values of the wanted settings.
 
     Where the kernel does not have a setting there is nothing to set: it counts as being as wanted.
     """
     by_scope: dict[str, list[Setting]] = {}
     for setting in wanted:
-        if setting.scope in scopes:
+        if isinstance(setting, Setting) and setting.scope in scopes:
             by_scope.setdefault(setting.scope, []).append(setting)
     found: list[Resource] = []
     for scope, settings in by_scope.items():
@@ -187,30 +193,41 @@ def _settings(wanted: Iterable[Setting], scopes: set[str]) -> list[Resource]:
     return found
 
 
-def _daemons(topology: str) -> list[Resource]:
-    found: list[Resource] = []
-    for path in paths.node_configs(topology):
-        node = path.stem
-        scope = scope_of(topology, node)
-        answer = _ask_config(topology, node, scope)
-        if answer is None:
-            found.append(Daemon(scope, node, _stored(path), "", {}, running=False))
-            continue
-        attached = answer["device_state"] == "attached"
-        found.append(
-            Daemon(scope, node, answer["config"], answer["public_key"], answer["psk_ids"], attached=attached)
-        )
-    return found
+def _daemons(topology: str, wanted: Mapping[str, Daemon]) -> list[Resource]:
+    nodes = {path.stem: path for path in paths.node_configs(topology)}
+    digester = Digester()
+    questions = []
+    for node in nodes:
+        question: dict[str, object] = {"do": "config"}
+        if daemon := wanted.get(node):
+            question["unless"] = digester.digest(daemon.config, daemon.public_key, daemon.psk_ids)
+        questions.append((paths.control_socket(topology, node), question))
+    answers = ask_each(questions, ANSWER_DEADLINE)
+    return [
+        _daemon(scope_of(topology, node), node, path, wanted.get(node), answer)
+        for (node, path), answer in zip(nodes.items(), answers, strict=True)
+    ]
 
 
-def _ask_config(topology: str, node: str, scope: str) -> dict[str, Any] | None:
-    """The configuration in force; None where no daemon answers from inside of its namespace."""
+def _daemon(
+    scope: str, node: str, path: Path, wanted: Daemon | None, answer: Mapping[str, Any] | LtkError
+) -> Daemon:
+    """What a node's daemon says of itself; one that does not answer from inside of its namespace is down."""
+    if isinstance(answer, LtkError) or not _is_inside(answer["pid"], scope):
+        return Daemon(scope, node, _stored(path), "", {}, running=False)
+    attached = answer["device_state"] == "attached"
+    if "config" in answer:
+        config, public_key, psk_ids = (answer[key] for key in ("config", "public_key", "psk_ids"))
+        return Daemon(scope, node, config, public_key, psk_ids, attached=attached)
+    assert wanted is not None, "it leaves out what it was told is known"
+    return replace(wanted, attached=attached, running=True)
+
+
+def _is_inside(pid: int, scope: str) -> bool:
     try:
-        answer: dict[str, Any] = ask(paths.control_socket(topology, node), {"do": "config"}, ANSWER_DEADLINE)
-        inside = Path(f"/proc/{answer['pid']}/ns/net").stat().st_ino == netns.path(scope).stat().st_ino
-    except (LtkError, OSError):
-        return None
-    return answer if inside else None
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino == netns.path(scope).stat().st_ino
+    except OSError:
+        return False
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -44,11 +44,13 @@ def main() -> int:
 
 def _supervise(topology: str, ready: int) -> None:
     # Imported before the first fork, so that the daemons share the pages; and after the caller was let go.
+    from ltk.node.prepare import prepare
     from ltk.supervise.supervisor import Supervisor
 
     path = paths.supervisor_lock(topology)
     lock = _lock(path, f"supervising {topology}")
     supervisor = Supervisor(topology, lock)
+    prepare()
     gc.collect()
     gc.freeze()  # the collector would write into every shared page once
     say("info", f"the supervisor of {topology} runs as process {os.getpid()}")

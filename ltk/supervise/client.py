@@ -9,13 +9,13 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ltk.errors import LtkError
 from ltk.kernel import paths
-from ltk.node.control import ask
+from ltk.node.control import ask, ask_each
 
 READY_DEADLINE = 10.0  # seconds for the supervisor to listen
 START_DEADLINE = 15.0  # seconds; above the supervisor's own deadline for a node
@@ -71,19 +71,47 @@ def ensure_running(topology: str) -> None:
         os.close(turn)
 
 
-def start_node(topology: str, node: str, *, namespace: str, config: Path, log: Path) -> int:
-    """Have the daemon of `node` run in `namespace` from the file `config`; returns its process id.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What to start: the daemon of `node`, in `namespace`, from the file `config`, writing to `log`."""
 
-    When this returns the daemon is ready, and kept up from then on. When it raises LtkError (with the end
-    of the daemon's log), nothing is left of a daemon that was never ready before; one that was is tried
-    again. A daemon that runs from the same file already is left alone.
+    node: str
+    namespace: str
+    config: Path
+    log: Path
+
+
+def start_node(topology: str, node: str, *, namespace: str, config: Path, log: Path) -> int:
+    """Start one node as of `start_nodes`; returns its process id."""
+    return start_nodes(topology, [Start(node, namespace, config, log)])[0]
+
+
+def start_nodes(topology: str, starts: Sequence[Start]) -> list[int]:
+    """Have these daemons run; returns their process ids in the same order. They start side by side.
+
+    When this returns the daemons are ready, and kept up from then on. When it raises LtkError (with the end
+    of the log of the first that failed), the others have been started nevertheless; nothing is left of
+    one that was never ready before, and one that was is tried again. A daemon that runs from the same file
+    already is left alone.
     """
-    answer = ask(
-        paths.supervisor_socket(topology),
-        {"do": "start", "node": node, "namespace": namespace, "config": str(config), "log": str(log)},
-        START_DEADLINE,
-    )
-    return int(str(answer["pid"]))
+    socket = paths.supervisor_socket(topology)
+    requests = [
+        {
+            "do": "start",
+            "node": each.node,
+            "namespace": each.namespace,
+            "config": str(each.config),
+            "log": str(each.log),
+        }
+        for each in starts
+    ]
+    pids = []
+    answers = ask_each([(socket, request) for request in requests], START_DEADLINE)
+    for answer in answers:
+        if isinstance(answer, LtkError):
+            raise answer
+        pids.append(int(str(answer["pid"])))
+    return pids
 
 
 def start_wires(topology: str) -> int:

@@ -8,24 +8,20 @@ still checks all the rest and concludes nothing from what is missing.
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ltk.errors import InvalidInputError
 from ltk.topology.expand import expand
 from ltk.topology.expanded import Topology
 from ltk.topology.model import OWN_WORDS, TopologySpec
 from ltk.topology.problems import Findings, InvalidTopologyError, Path, Problem
 from ltk.topology.source import Source, parse_source
+from ltk.topology.text import MAX_FILE, read_text
 from ltk.topology.values import quote
 from ltk.topology.words import is_about_the_key, misspelt, path_of, words_for
 
-STANDARD_INPUT: Final = "-"
-MAX_FILE = 4 * 1024 * 1024  # bytes; a topology of 1000 nodes, each spelt out, has a tenth of it
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 # Stands in for a required value that was refused or is missing, so that the rest can be checked.
@@ -44,25 +40,8 @@ def load_topology(path: str) -> Topology:
     Raises InvalidTopologyError with every problem of the file, or InvalidInputError where there is
     no file to read.
     """
-    if path == STANDARD_INPUT:
-        return parse_topology(sys.stdin.buffer.read(MAX_FILE + 1), file="<stdin>", folder=FilePath.cwd())
-    file = FilePath(path)
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-    except FileNotFoundError:
-        problem, hint = (
-            "there is no such file",
-            "`ltk validate` takes the path of a YAML file, or - for standard input",
-        )
-        raise InvalidInputError(f"reading {path}", problem, hint=hint) from None
-    except IsADirectoryError:
-        hint = f"name the file in it, such as {file / 'topology.yaml'}"
-        raise InvalidInputError(f"reading {path}", "this is a folder, not a file", hint=hint) from None
-    except (OSError, ValueError) as error:
-        problem = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise InvalidInputError(f"reading {quote(path)}", problem) from None
-    return parse_topology(data, file=path, folder=file.absolute().parent)
+    text = read_text(path)
+    return parse_topology(text.data, file=text.file, folder=text.folder)
 
 
 def parse_topology(data: bytes, *, file: str, folder: FilePath) -> Topology:

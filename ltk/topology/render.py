@@ -30,7 +30,13 @@ WIDTH = 100  # columns
 
 def render(topology: Topology) -> str:
     """The topology as YAML."""
-    return yaml.safe_dump(as_mapping(topology), sort_keys=False, default_flow_style=None, width=WIDTH)
+    dumper = getattr(
+        yaml, "CSafeDumper", yaml.SafeDumper
+    )  # ten times as fast, where PyYAML was built with it
+    text = yaml.dump(
+        as_mapping(topology), Dumper=dumper, sort_keys=False, default_flow_style=None, width=WIDTH
+    )
+    return str(text)
 
 
 def as_mapping(topology: Topology) -> dict[str, Any]:

@@ -222,6 +222,18 @@ def test_the_status_tells_what_the_node_does(network: Network, pids: dict[str, i
     assert (network.folder / "alice.key").read_text() not in json.dumps([told, in_force])
 
 
+def test_who_knows_the_configuration_is_not_told_it_again(network: Network, pids: dict[str, int]) -> None:
+    in_force = network.ask("alice", "config")
+    known = {"unless": in_force["digest"]}
+    told = network.ask("alice", "config", **known)
+    assert told == {key: in_force[key] for key in ("version", "pid", "device_state", "digest")}
+    assert network.ask("alice", "config", unless="another") == in_force
+    config = network.config("alice")
+    config["peers"][0]["keepalive"] += 1
+    network.ask("alice", "configure", config=config)
+    assert network.ask("alice", "config", **known)["config"] == config
+
+
 def test_nobody_else_may_use_the_control_socket(network: Network, pids: dict[str, int]) -> None:
     for socket_file in (paths.control_socket(TOPOLOGY, "alice"), paths.supervisor_socket(TOPOLOGY)):
         assert stat.S_IMODE(socket_file.stat().st_mode) == 0o600

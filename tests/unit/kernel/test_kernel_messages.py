@@ -23,7 +23,7 @@ MESSAGE_OF = {16: ifinfmsg, 17: ifinfmsg, 19: ifinfmsg, 108: ifinfmsg, 20: ifadd
 
 
 def sent(request: Request) -> Any:
-    """The message as the kernel gets it."""
+    """The message as the kernel gets it, read by a library that knows all of the kernel's messages."""
     data = request.encode(7, 0x5)
     assert len(data) % 4 == 0
     message = MESSAGE_OF.get(request.kind, rtmsg)(data)
@@ -83,8 +83,11 @@ def test_a_mark_is_an_alternative_name() -> None:
 @pytest.mark.parametrize("text", ["10.0.0.1/24", "203.0.113.3/32", "fd00::1/64"])
 def test_an_address_goes_out_and_comes_back_as_the_same(text: str) -> None:
     interface = ip_interface(text)
-    message = sent(messages.add_address(5, "lan", interface))
-    assert netlink._address(message) == messages.Address(5, interface, PROTOCOL)
+    request = messages.add_address(5, "lan", interface)
+    assert messages.read_address(request.body) == messages.Address(5, interface, PROTOCOL)
+    message = sent(request)
+    assert ip_interface(f"{message.get_attr('IFA_LOCAL')}/{message['prefixlen']}") == interface
+    assert (message["index"], message.get_attr("IFA_PROTO")) == (5, PROTOCOL)
 
 
 @pytest.mark.parametrize("gateway", [None, "gateway"])
@@ -93,8 +96,12 @@ def test_a_route_goes_out_and_comes_back_as_the_same(text: str, gateway: str | N
     destination = ip_network(text)
     if gateway:
         gateway = "10.9.0.1" if destination.version == 4 else "fe80::1"
-    message = sent(messages.add_route(destination, 5, "lan", gateway))
-    assert netlink._route(message) == messages.Route(destination, gateway, 5, 0, PROTOCOL)
+    request = messages.add_route(destination, 5, "lan", gateway)
+    assert messages.read_route(request.body) == messages.Route(destination, gateway, 5, 0, PROTOCOL)
+    message = sent(request)
+    assert (message.get_attr("RTA_OIF"), message["proto"]) == (5, PROTOCOL)
+    assert message["dst_len"] == destination.prefixlen
+    assert message.get_attr("RTA_GATEWAY") == gateway
     assert message["table"] == messages.RT_TABLE_MAIN
     assert bool(message["flags"] & messages.RTNH_F_ONLINK) is bool(gateway)
 

@@ -19,6 +19,7 @@ from ltk.node.control import (
     NobodyListensError,
     Request,
     ask,
+    ask_each,
 )
 from ltk.node.poller import IN, Poller
 
@@ -267,3 +268,22 @@ def test_a_path_too_long_for_a_socket_is_said_so(tmp_path: Path) -> None:
 def test_an_asker_waits_no_longer_than_it_said(server: ControlServer, path: Path) -> None:
     with pytest.raises(LtkError, match=r"no answer within 0\.05 s"):
         ask(path, {"do": "status"}, timeout=0.05)
+
+
+def test_many_are_asked_at_once_and_their_answers_stand_in_the_order_of_the_questions(
+    path: Path, tmp_path: Path, server: ControlServer, turn_until: TurnUntil
+) -> None:
+    """More than one process takes connections for at a time; and errors stand where answers would."""
+    questions: list[tuple[Path, Request]] = [(path, {"do": "echo", "n": n}) for n in range(100)]
+    questions[7] = (path, {"do": "fail"})
+    questions[8] = (tmp_path / "nobody.sock", {"do": "echo"})
+    found: list[list[dict[str, object] | LtkError]] = []
+    asker = threading.Thread(target=lambda: found.append(ask_each(questions)))
+    asker.start()
+    turn_until(lambda: found, "the answers")
+    asker.join()
+    (answers,) = found
+    assert isinstance(answers[7], InTheWayError)
+    assert isinstance(answers[8], NobodyListensError)
+    numbers = [each["echo"]["n"] for each in answers if isinstance(each, dict)]  # type: ignore[index]
+    assert numbers == [n for n in range(100) if n not in (7, 8)]

@@ -1,0 +1,48 @@
+"""The text of a topology file, before anybody has looked into it. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ltk.errors import InvalidInputError
+
+STANDARD_INPUT: Final = "-"
+MAX_FILE = 4 * 1024 * 1024  # bytes; a topology of 1000 nodes, each spelt out, has a tenth of it
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """At most MAX_FILE + 1 bytes of a file, which messages call `file`; relative paths are from `folder`."""
+
+    data: bytes
+    file: str
+    folder: Path
+
+
+def read_text(path: str) -> Text:
+    """Read the file `path`; "-" is standard input. Raises InvalidInputError where there is none to read."""
+    if path == STANDARD_INPUT:
+        return Text(sys.stdin.buffer.read(MAX_FILE + 1), "<stdin>", Path.cwd())
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        problem, hint = (
+            "there is no such file",
+            "`ltk validate` takes the path of a YAML file, or - for standard input",
+        )
+        raise InvalidInputError(f"reading {path}", problem, hint=hint) from None
+    except IsADirectoryError:
+        hint = f"name the file in it, such as {file / 'topology.yaml'}"
+        raise InvalidInputError(f"reading {path}", "this is a folder, not a file", hint=hint) from None
+    except (OSError, ValueError) as error:
+        from ltk.topology.values import quote  # only now: it comes with much that nobody needs for reading
+
+        problem = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise InvalidInputError(f"reading {quote(path)}", problem) from None
+    return Text(data, path, file.absolute().parent)
