@@ -108,10 +108,11 @@ def remove(name: str) -> None:
 
 
 def enter(name: str) -> None:
-    """Move the calling thread into the namespace `name`, for good."""
+    """Move the calling thread into the namespace `name`, or that of an absolute path, for good."""
     doing = f"entering the namespace {name}"
+    file = name if name.startswith("/") else f"{FOLDER}/{name}"
     try:
-        descriptor = os.open(f"{FOLDER}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise LtkError(doing, "it does not exist") from None
     try:

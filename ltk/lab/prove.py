@@ -39,6 +39,7 @@ RESEND = (
 CERTAINTY = 1e-6  # the chance that a lossy link makes us miss what passes
 MAX_ROUNDS = 64
 SOCKETS = 8  # fresh mappings, from which the rule of their ports is read
+HAIRPIN_LOOKS = 3  # with fresh sockets, where the file says that the NAT turns packets around
 STEP = 8  # by at most this much do ports in sequence grow: hosts of the site take some as well
 BLOCK = 512
 QUIET_PORTS = range(2000, 5000)  # apart from what NATs hand out and from ephemeral ones
@@ -221,8 +222,14 @@ class _Probing:
     def _hairpin(self, outside: Sequence[_Probe]) -> bool:
         """RFC 5780, section 4.5: a neighbour's packets to my mapped address come in, from *its* public one.
 
-        Anything short of what the file says is a difference, so it is the weaker that counts.
+        Anything short of what the file says is a difference, so it is the weaker that counts. A NAT that
+        gives a port once for each destination may lead it to another socket, by chance: with few ports to
+        choose from, one look in some hundreds says nothing.
         """
+        looks = HAIRPIN_LOOKS if self.site.nat.hairpin else 1
+        return any(self._turns_around(outside) for _ in range(looks))
+
+    def _turns_around(self, outside: Sequence[_Probe]) -> bool:
         probe, neighbour = self._inside(), self._inside(1)
         mapped = self._must(self._ask(probe, outside[0]))
         (tokens,) = self._after(outside[0], mapped, probe, [(neighbour, mapped)])

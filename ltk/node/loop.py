@@ -1,8 +1,9 @@
 """The data path of a node: one thread, one epoll, one timer.
 
 Each turn waits, reads a budget of packets from whatever is ready, and calls the engine when its time has
-come. What the engine has to say is drained when that is much, and before anything is waited for.
-Nothing here blocks but the wait, and nothing here knows what a packet means.
+come. What arrives faster than it is taken waits in the inbox, from which senders are served in turns. What
+the engine has to say is drained when that is much, and before anything is waited for. Nothing here blocks
+but the wait, and nothing here knows what a packet means.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from ltk.node.inbox import Inbox, work
 from ltk.node.poller import BROKEN, IN, Poller
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.buffers import buffer
 from ltk.protocol.engine import Engine, Event
-from ltk.protocol.messages import Buffer
+from ltk.protocol.messages import Buffer, Endpoint
 from ltk.protocol.vnet import HEADROOM, TAILROOM, VNET_SIZE, Packet
 
-BUDGET = 64  # packets of one source in one turn; about 1 ms, so that the other and the timers get theirs
+BUDGET = 64  # units of work in each direction and turn; about 1 ms, so that the others get theirs
 PACKET_LIMIT = 65536  # bytes; the largest IP packet or UDP payload, and one over
+PATIENCE = 0.25  # seconds that timers wait for what has arrived to be taken
 ENOUGH = 1 << 15  # bytes that are sent before more is read: small packets leave together, large ones at once
 
 DEVICE_GONE = "device-gone"  # a packet for the device while there was none
@@ -56,6 +59,8 @@ class Loop:
         self._on_device_gone = on_device_gone
         self._clock = clock
         self._running = True
+        self._behind_since = clock()
+        self._inbox = Inbox(drops)
         self._datagrams = buffer(PACKET_LIMIT)
         self._packet = buffer(HEADROOM + PACKET_LIMIT + TAILROOM)
         poller.watch(udp.fileno(), IN, self._udp_ready)
@@ -110,9 +115,15 @@ class Loop:
                 each.close()
 
     def _turn(self) -> None:
-        self._wait(self._next_timeout())
+        if self._inbox.is_empty:
+            self._wait(self._next_timeout())
+            self._behind_since = self._clock()  # if there is something now
+        else:
+            self._wait(self._clock())
+            self._take_in_turns()
         now = self._clock()
-        if self._next_timeout() <= now:
+        # What has arrived may be just what a timer waits for: who had no turn for a while hears it first.
+        if self._next_timeout() <= now and (self._inbox.is_empty or now - self._behind_since > PATIENCE):
             self._engine.handle_timeout(now)
             self.drain()
 
@@ -127,9 +138,9 @@ class Loop:
     def _tun_ready(self, mask: int) -> None:
         now = self._clock()
         try:
-            for _ in range(BUDGET):
-                if self.tun is None or not self._read_packet(self.tun, now):
-                    break
+            left = BUDGET
+            while left > 0 and self.tun is not None and (length := self._read_packet(self.tun, now)):
+                left -= work(length)
                 if self._engine.queued > ENOUGH:
                     self.drain()
         except DeviceGoneError as error:
@@ -139,8 +150,8 @@ class Loop:
             # The driver says so of a deleted device only, and never stops saying it.
             self._device_gone(DeviceGoneError(f"waiting at the device {self.tun.name}", "it was deleted"))
 
-    def _read_packet(self, tun: Tun, now: float) -> bool:
-        """Hand one packet to the engine; False when there is none."""
+    def _read_packet(self, tun: Tun, now: float) -> int:
+        """Hand one packet to the engine and return its length; 0 when there is none."""
         buffer, start = self._packet, HEADROOM
         if tun.offloads is not None:
             start -= VNET_SIZE
@@ -148,33 +159,44 @@ class Loop:
             buffer[start - VNET_SIZE : start] = bytes(VNET_SIZE)
         length = tun.read(buffer[start : start + PACKET_LIMIT])
         if length is None:
-            return False
+            return 0
         self._engine.handle_vnet_packet(Packet(buffer, HEADROOM, start + length), now)
-        return True
+        return length
 
     def _udp_ready(self, _mask: int) -> None:
-        self._receive(self.udp, 0)
+        if not self._inbox.is_empty or not self._receive(self.udp, 0):
+            self._inbox.fill(self.udp, self._datagrams)
 
     def _stun_ready(self, _mask: int) -> None:
         if self.stun is not None:
             self._receive(self.stun, 1)
 
-    def _receive(self, udp: Udp, socket: int) -> None:
-        engine, buffer = self._engine, self._datagrams
-        now = self._clock()
-        for _ in range(BUDGET):
-            if (received := udp.receive(buffer)) is None:
-                break
+    def _receive(self, udp: Udp, socket: int) -> bool:
+        """Take what has arrived; return False where there may be more of it than a turn has room for."""
+        now, buffer, left = self._clock(), self._datagrams, BUDGET
+        while left > 0 and (received := udp.receive(buffer)) is not None:
             length, size, source = received
-            if source is None:
-                continue
-            if size < length:
-                engine.handle_burst(buffer[:length], size, source, now)
-            else:
-                engine.handle_datagram(buffer[:length], source, now, socket)
-            if engine.queued > ENOUGH:
-                self.drain()
+            left -= work(length)
+            if source is not None:
+                self._take(buffer[:length], size, source, now, socket)
         self.drain()
+        return left > 0
+
+    def _take_in_turns(self) -> None:
+        """Take of what waits as much as a turn has room for."""
+        now, left = self._clock(), BUDGET
+        while left > 0 and (arrived := self._inbox.take()) is not None:
+            left -= work(len(arrived.data))
+            self._take(*arrived, now)
+        self.drain()
+
+    def _take(self, data: memoryview, size: int, source: Endpoint, now: float, socket: int = 0) -> None:
+        if size < len(data):
+            self._engine.handle_burst(data, size, source, now)
+        else:
+            self._engine.handle_datagram(data, source, now, socket)
+        if self._engine.queued > ENOUGH:
+            self.drain()
 
     def _deliver(self, packet: Buffer) -> None:
         if self.tun is None:

@@ -9,6 +9,7 @@ from collections import Counter
 from ltk.errors import InvalidInputError
 from ltk.node.config import DaemonConfig, decode_key, encode_key
 from ltk.node.loop import Loop
+from ltk.node.udp import RECEIVE_FULL
 from ltk.protocol.engine import (
     AttemptFailed,
     AttemptStarted,
@@ -42,6 +43,7 @@ def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]
     now = time.monotonic()
     node = engine.node_status()
     counted = Counter({str(reason): count for reason, count in engine.drops.items()}) + drops
+    counted += Counter({RECEIVE_FULL: loop.udp.overflowed})
     return {
         "version": VERSION,
         "node": config.node,

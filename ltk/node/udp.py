@@ -16,7 +16,9 @@ from ltk.errors import LtkError, MissingError
 from ltk.kernel import offloads as kernel
 from ltk.protocol.messages import Buffer, Endpoint
 
-BUFFER = 4 << 20  # bytes each way; holds a burst of one round trip of 40 ms at 800 Mbit/s
+# Bytes each way. It is for what comes while the node does not run, since the inbox empties it in each turn:
+# 40 ms at 800 Mbit/s. Where more comes than can be taken, it is the inbox's bound that decides.
+BUFFER = 4 << 20
 CACHE_LIMIT = 4096  # endpoints remembered each way; a flood from more sources empties the cache, no more
 
 _SEGMENT = 103
@@ -32,9 +34,12 @@ IPV6_MTU_DISCOVER = 23
 IPV6_PMTUDISC_DONT = 0
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; SK_MEMINFO_DROPS is the last
 
 SEND_FULL = "udp-send-full"  # the socket's buffer had no room
 SEND_FAILED = "udp-send-failed"  # no route, refused by a firewall, too large
+RECEIVE_FULL = "udp-receive-full"  # the kernel had no room for it in the socket's buffer
 RECEIVE_FAILED = "udp-receive-failed"  # an earlier datagram's ICMP answer
 
 MAPPED = "::ffff:"
@@ -120,6 +125,15 @@ class Udp:
     def port(self) -> int:
         """The UDP port that the socket is bound to."""
         return int(self._socket.getsockname()[1])
+
+    @property
+    def overflowed(self) -> int:
+        """How many datagrams, or bursts of them, the kernel has had no room for; 0 where it does not say."""
+        try:
+            told = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
+        except OSError:
+            return 0
+        return int(_MEMINFO.unpack(told)[-1])
 
     def receive(self, into: memoryview) -> tuple[int, int, Endpoint | None] | None:
         """Read datagrams of one sender into `into`: their length in all, the size of each, and the sender.

@@ -43,6 +43,7 @@ from ltk.protocol.events import (
 )
 from ltk.protocol.frames import CandidateKind, NatMapping
 from ltk.protocol.local import Local
+from ltk.protocol.merge import take_merged
 from ltk.protocol.messages import (
     COOKIE_REPLY_SIZE,
     INITIATION_SIZE,
@@ -373,10 +374,10 @@ class Engine:
 
     def poll_deliver(self) -> memoryview | None:
         """Return the next packet for the TUN, with offloads behind its virtio header; None for no more."""
-        if not self._outbox.deliver:
+        waiting = self._outbox.deliver
+        if not waiting:
             return None
-        packet = self._outbox.deliver.popleft()
-        return packet.framed if self._local.offloads else packet.bare
+        return take_merged(waiting).framed if self._local.offloads else waiting.popleft().bare
 
     def poll_event(self) -> Event | None:
         """Return the next event; None where there is no more."""

@@ -10,7 +10,7 @@ from ltk.protocol.buffers import buffer
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import Event
 from ltk.protocol.messages import Buffer, Endpoint
-from ltk.protocol.vnet import Packet
+from ltk.protocol.vnet import HEADROOM, TAILROOM, Packet
 
 _ROOM = 1 << 18  # bytes: a full stage of packets, sealed; pages of it that are not used cost nothing
 _BURST_ROOM = 1 << 17  # bytes: a super-packet in segments of 100 bytes and more
@@ -95,6 +95,15 @@ class Outbox:
         self._room_start = start
         self._used = end
         return self._buffer[start:end]
+
+    def packet_room(self, size: int) -> Packet:
+        """Return the place of a packet of `size` bytes, with what belongs to it, as of `room`."""
+        start = self._used
+        end = start + HEADROOM + size + TAILROOM
+        if end > _ROOM:
+            return Packet(memoryview(bytearray(end - start)), HEADROOM, HEADROOM + size)
+        self._used = end
+        return Packet(self._buffer, start + HEADROOM, end - TAILROOM)
 
     def burst_room(self, size: int) -> memoryview:
         """Return at least `size` bytes for a burst: always the same ones, unless they are in use."""

@@ -21,7 +21,7 @@ from ltk.protocol.messages import (
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import NotAuthenticError
 from ltk.protocol.session import Session
-from ltk.protocol.vnet import HEADROOM, TAILROOM, Packet
+from ltk.protocol.vnet import Packet
 
 
 class Receiver:
@@ -53,13 +53,12 @@ class Receiver:
         peer, session = entry
         if not session.may_receive(now):
             return Drop.SESSION_EXPIRED
-        end = HEADROOM + size - DATA_OVERHEAD
-        room = self._outbox.room(end + TAILROOM)
-        opened = session.open(data, room[HEADROOM:end])
+        room = self._outbox.packet_room(size - DATA_OVERHEAD)
+        opened = session.open(data, room.bare)
         if isinstance(opened, Drop):
             return opened
         peer.authenticated(session, source, size, now)
-        payload = unwrap(Packet(room, HEADROOM, end), takes_segments=self._local.offloads)
+        payload = unwrap(room, takes_segments=self._local.offloads)
         return self._handle_payload(peer, session, payload, source, now)
 
     def _handle_payload(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 WINDOW = 8192  # counters: the newest and those that may still arrive late; WireGuard's size
@@ -43,7 +42,7 @@ class ReplayWindow:
         self._blocks[slot] |= bit
         return True
 
-    def accept_burst(self, counters: Sequence[int]) -> bool:
+    def accept_burst(self, counters: tuple[int, ...]) -> bool:
         """Note counters that rise and are newer than any before; else note none and return False.
 
         That is how a burst arrives of which at most something was lost: if nothing was, its counters cost
@@ -53,7 +52,8 @@ class ReplayWindow:
         if first <= self._greatest:
             return False
         block, low = divmod(first, _BLOCK_BITS)
-        if last - first == count - 1 and low + count <= _BLOCK_BITS:
+        # The ends alone do not tell: between them the others may lie in any order, and elsewhere.
+        if low + count <= _BLOCK_BITS and counters == tuple(range(first, first + count)):
             self.accept(first)
             self._blocks[block % _BLOCKS] |= ((1 << count) - 1) << low
             self._greatest = last

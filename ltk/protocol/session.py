@@ -5,7 +5,7 @@ The limits are those of the WireGuard paper, section 6.1 and 6.2. `Session` know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ltk.protocol.drops import Drop
 from ltk.protocol.messages import (
@@ -135,6 +135,6 @@ class Session:
         """What opens sealed bytes with a nonce; nothing of it counts before `accept_burst`."""
         return self._open_into
 
-    def accept_burst(self, counters: Sequence[int]) -> bool:
+    def accept_burst(self, counters: tuple[int, ...]) -> bool:
         """Note the counters of datagrams that were opened, if all are new; all, or none."""
         return counters[-1] < REJECT_AFTER_MESSAGES and self._window.accept_burst(counters)

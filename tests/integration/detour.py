@@ -33,9 +33,12 @@ Hold = Callable[[bytes], float | None]  # seconds; None: it goes on at once, and
 
 
 @contextmanager
-def detour(lab: Lab, source: str, targets: Iterable[str], hold: Hold) -> Iterator[Counter[str]]:
+def detour(
+    lab: Lab, source: str, targets: Iterable[str], hold: Hold, *, cable: str = "cloud"
+) -> Iterator[Counter[str]]:
     """Hold back each packet from one underlay address to the others for `hold(packet)` seconds, or None.
 
+    They come in by the `cable` of the source's site. What is not held is overtaken by nothing.
     The value counts, by target, those packets that were to be held.
     """
     held: Counter[str] = Counter()
@@ -51,7 +54,7 @@ def detour(lab: Lab, source: str, targets: Iterable[str], hold: Hold) -> Iterato
         lab.run("internet", "ip", "route", "add", "default", "dev", DEVICE, "table", TABLE)
         thread.start()
         for target in targets:  # what comes back from the detour has come in by another device
-            words = ["from", source, "to", target, "iif", "cloud", "lookup", TABLE]
+            words = ["from", source, "to", target, "iif", cable, "lookup", TABLE]
             lab.run("internet", "ip", "rule", "add", *words)
         yield held
     finally:

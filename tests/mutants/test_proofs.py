@@ -190,6 +190,8 @@ PROOFS = (
         "session-no-replay-window",  # on the way from the relay to a direct path, data goes over both
         f"{PROTOCOL}/test_p2p_losing.py::test_a_cut_path_that_heals_is_used_again_and_nothing_is_lost",
         "twice",
+    ),
+    Proof(
         "path-time-keeps-it-alive",
         f"{LESSONS}_proof.py::test_a_path_that_is_cut_costs_a_second_and_a_half_and_tcp_goes_on",
         "an outage of ",
@@ -293,6 +295,42 @@ PROOFS = (
         "nat-one-port-for-all",
         f"{KINDS}::test_routers_are_made_as_the_file_says[mapping]",
         "'mapping': 'endpoint-independent'",
+    ),
+    Proof(
+        "burst-loss-papered-over",
+        f"{PROTOCOL}/test_burst.py::test_a_lost_datagram_splits_the_super_packet_and_the_rest_still_owes",
+        "assert [len(each) for each in opened]",
+    ),
+    Proof(
+        "burst-checksum-not-owed",
+        f"{PROTOCOL}/test_burst.py::test_a_lost_datagram_splits_the_super_packet_and_the_rest_still_owes",
+        "{NEEDS_CSUM}",
+    ),
+    Proof(
+        "burst-without-replay-window",
+        f"{PROTOCOL}/test_engine_bursts.py::test_a_burst_that_comes_again_is_delivered_once",
+        "delivered again",
+    ),
+    Proof(
+        "burst-counters-by-their-ends",
+        f"{PROTOCOL}/test_engine_bursts.py::test_a_datagram_that_was_overtaken_within_a_burst_is_delivered_later",
+        "assert sorted(net.delivered()) == sorted(whole)",
+    ),
+    Proof(
+        "burst-source-not-checked",
+        f"{PROTOCOL}/test_engine_bursts.py::test_a_super_packet_from_an_address_that_is_not_the_senders_is_dropped",
+        "assert net.b.delivered == []",
+    ),
+    Proof(
+        "merge-without-verifying",
+        f"{PROTOCOL}/test_merge.py::test_a_packet_whose_checksum_is_wrong_is_never_given_a_right_one[payload-1]",
+        "in found",
+    ),
+    Proof(
+        "inbox-never-filled",
+        f"{NODE}/test_loop_turns.py"
+        "::test_who_sends_little_waits_a_turn_and_not_for_all_that_another_has_sent",
+        "it had to wait for the other sender's datagrams",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from harness import wait_for
 from pair import LTK_ADDRESSES, STOCK_ADDRESSES, Asks, paired
 from stock import MTU
 from transfer import transferred
-from underlay import Underlay
+from underlay import Host, Underlay
 from wiretap import Kind
 
 BULK = 16 << 20  # bytes
@@ -57,3 +58,24 @@ def test_with_different_preshared_keys_there_is_no_session(asks: Asks, net: Unde
             )
             assert pings.result().received == 0
         assert Kind.DATA not in {each.kind for each in pair.tap()}
+
+
+def test_what_a_stock_server_sends_in_a_stream_reaches_the_kernel_in_super_packets(
+    net: Underlay, tmp_path: Path
+) -> None:
+    """The kernel counts at the device what it was given: packets larger than any that was sent."""
+    with paired(net, tmp_path, Asks.LTK) as pair:
+        pair.open_session()
+        before = received(pair.ltk)
+        transferred(pair.stock.place, pair.ltk, LTK_ADDRESSES[0], BULK)
+        packets, size = (now - then for now, then in zip(received(pair.ltk), before, strict=True))
+        print(f"{size / packets:.0f} bytes in a packet")
+        assert size > BULK
+        assert size / packets > 2 * MTU
+
+
+def received(host: Host) -> tuple[int, int]:
+    """Packets and bytes that the kernel has taken from the daemon."""
+    (link,) = json.loads(host.run("ip", "-s", "-j", "link", "show", "ltk0"))
+    counted = link["stats64"]["rx"]
+    return counted["packets"], counted["bytes"]

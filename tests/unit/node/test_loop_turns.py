@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ltk.node.loop import BUDGET, DEVICE_GONE, ENOUGH, Loop
+from ltk.node.loop import BUDGET, DEVICE_GONE, ENOUGH, PATIENCE, Loop
 from ltk.node.poller import IN, Poller
 from ltk.node.tun import DOWN, DeviceGoneError, Tun
 from ltk.node.udp import Udp
@@ -157,10 +157,46 @@ def test_neither_direction_nor_the_timer_starves(rig: Rig) -> None:
     rig.device.send(b"out")
     rig.engine.due = time.monotonic()
     rig.loop._turn()
-    assert {"packet", "timeout"} <= set(rig.engine.calls)
+    assert rig.engine.calls.count("packet") == 1
     assert rig.engine.calls.count("datagram") == BUDGET
     rig.loop._turn()
     assert rig.engine.calls.count("datagram") == 2 * BUDGET
+
+
+def test_timers_wait_for_what_has_arrived_and_not_for_ever(rig: Rig) -> None:
+    """A node that had no turn for a while hears what has been said before it finds anybody silent."""
+    moment = time.monotonic()
+    rig.loop._clock = lambda: moment
+    for _ in range(2 * BUDGET):
+        rig.peer.sendto(b"in", ("127.0.0.1", rig.loop.udp.port))
+    rig.engine.due = moment
+    rig.loop._turn()
+    assert "timeout" not in rig.engine.calls, "with datagrams to be taken yet"
+    rig.loop._turn()
+    assert rig.engine.calls[-1] == "timeout"
+    for _ in range(9 * BUDGET):
+        rig.peer.sendto(b"in", ("127.0.0.1", rig.loop.udp.port))
+    rig.engine.due = moment
+    rig.loop._turn()
+    moment += 2 * PATIENCE
+    rig.loop._turn()
+    assert rig.engine.timeouts == 2, "though more datagrams wait"
+
+
+def test_who_sends_little_waits_a_turn_and_not_for_all_that_another_has_sent(rig: Rig) -> None:
+    for number in range(4 * BUDGET):
+        rig.peer.sendto(b"%d" % number, ("127.0.0.1", rig.loop.udp.port))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.sendto(b"ping", ("127.0.0.1", rig.loop.udp.port))
+        rig.loop._turn()
+        rig.loop._turn()
+        early = received(rig.device)
+        assert b"ping" in early, "it had to wait for the other sender's datagrams"
+        assert len(early) == 2 * BUDGET
+    for _ in range(3):
+        rig.loop._turn()
+    late = received(rig.device)
+    assert [each for each in early + late if each != b"ping"] == [b"%d" % n for n in range(4 * BUDGET)]
 
 
 def test_the_timer_comes_when_it_is_due_and_not_before(rig: Rig) -> None:

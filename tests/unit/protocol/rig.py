@@ -139,6 +139,7 @@ class World:
             isolation=bool(options.pop("isolation", False)),
             addresses=tuple(ip_address(text) for text in options.pop("addresses")),
             peers=peers,
+            offloads=bool(options.pop("offloads", False)),
         )
         self.nodes[name] = Node(self, name, endpoint, config)
         return self.nodes[name]

@@ -82,3 +82,30 @@ def test_the_window_agrees_with_its_definition(start, steps):
     for step in steps:
         counter = max(0, counter + step)
         assert window.accept(counter) == naive.accept(counter)
+
+
+BURSTS = st.lists(st.lists(st.integers(-3, 3), min_size=1, max_size=8), max_size=30)
+
+
+@given(st.integers(0, 2**50), BURSTS)
+def test_a_burst_is_noted_as_its_counters_are_or_not_at_all(start, bursts):
+    window, naive = ReplayWindow(), NaiveWindow()
+    counter = start
+    for steps in bursts:
+        burst = []
+        for step in steps:
+            counter = max(0, counter + step)
+            burst.append(counter)
+        if window.accept_burst(tuple(burst)):
+            assert [naive.accept(each) for each in burst] == [True] * len(burst)
+        else:
+            for each in burst:
+                assert window.accept(each) == naive.accept(each)
+
+
+def test_counters_that_are_as_many_as_their_ends_say_need_not_be_those_between() -> None:
+    window = ReplayWindow()
+    assert window.accept(1)
+    assert not window.accept_burst((5, 9, 7))
+    assert window.accept_burst((5, 6, 7))
+    assert window.accept(9)
