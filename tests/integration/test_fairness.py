@@ -95,7 +95,7 @@ def test_a_flood_of_one_client_does_not_stop_anothers_ping(
             flooded = fair.ping("alice", HUB, "-i", "0.02", count=PINGS)
             arrived = counted(fair)["mallory"] - before
         assert quiet["received"] == PINGS, quiet["output"]
-        assert flooded["received"] >= 0.98 * PINGS, flooded["output"]
+        assert flooded["received"] == PINGS, flooded["output"]
         assert arrived > 10_000_000, "there was no flood"
         added.append((statistics.median(flooded["times"]) - statistics.median(quiet["times"])) / 1000)
     judge(record_property, [Figure("F1", "added to a ping by another's flood", ADDED, tuple(added))], ROUNDS)
