@@ -79,15 +79,15 @@ def test_the_relay_holds_no_key_of_the_clients_session_and_no_plaintext(lab: Cal
         assert any("icmp_seq=60 " in line for line in ping.stdout), "sixty pings, relayed"
         in_alice, in_hub = (memory_of(pid) for pid in pids)
         ping.terminate()
-        seen = [outside(), inside()]
+        overheard = [outside(), inside()]
         sent = at_alice()
     assert flows.counted()["relayed"] >= seen(60), "the pings took another way than the relay"
     assert sent.count(plaintext) > 0, "the search finds the plaintext before it is sealed"
     assert holds(in_alice, plaintext), "the search finds the plaintext in a client"
     assert not holds(in_hub, plaintext), "a plaintext of the clients is in the server's memory"
-    assert not holds(seen, plaintext), "a plaintext of the clients passes the server"
+    assert not holds(overheard, plaintext), "a plaintext of the clients passes the server"
 
-    recorded = datagrams(seen[0])
+    recorded = datagrams(overheard[0])
     home, flat = (flows.places.address[site] for site in ("home", "flat"))
     between = [last_relayed(recorded, home), last_relayed(recorded, flat)]
     with_server = last_for_the_server(recorded, home)
@@ -98,7 +98,7 @@ def test_the_relay_holds_no_key_of_the_clients_session_and_no_plaintext(lab: Cal
     assert foreign == [None, None], "the server holds a key that opens what it relays"
     for key in keys[:2]:
         assert key is not None
-        assert not holds([*in_hub, *seen], key), "the server holds a key of the clients' session"
+        assert not holds([*in_hub, *overheard], key), "the server holds a key of the clients' session"
     assert holds(in_hub, private_key(made, "hub")), "the search finds a private key where it belongs"
     assert not any(holds(in_hub, private_key(made, node)) for node in ("alice", "bob"))
 
