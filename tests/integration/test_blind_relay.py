@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from captures import Datagram, datagrams, echoes
-from flows import PING, TABLE, Flows
+from flows import PING, TABLE, Flows, seen
 from harness import Lab, run_ltk, wait_for
 from memory import holds, keys_in, memory_of
 
