@@ -69,6 +69,8 @@ table inet crowd {
 """
 PORT = 5000
 PAYLOAD = bytes(1000)  # bytes; a datagram with it is larger than anything else on the underlay
+HEADERS = 28  # bytes of IPv4 and UDP
+RELAY_HEADER = 8  # bytes; docs/protocol.md
 EACH = 3  # datagrams of each client to each other in a round
 STILL_WARM = 35.0  # seconds; a path is watched closely for 30 s after its last data
 PER_MINUTE = 10  # packets of an idle direct pair, each way
@@ -95,7 +97,7 @@ class Crowd:
 
     def counted(self, what: str) -> Counter[Pair]:
         """Packets by (source, target) underlay addresses so far: of "large" datagrams or "every" one."""
-        return counted(self.lab, what)
+        return counted(self.lab, what, "packets")
 
     def site(self, client: str) -> str:
         return self.places.address[client]
@@ -104,7 +106,7 @@ class Crowd:
         """Everybody sends EACH datagrams to everybody else: those that arrived, by names, and those that
         crossed the internet, by addresses."""
         arrived: Counter[Pair] = Counter()
-        before = self.counted("large")
+        before = [counted(self.lab, "large", unit) for unit in ("packets", "bytes")]
         for one in list(TUNNEL) * EACH:
             for other in TUNNEL.keys() - {one}:
                 self.sockets[one].sendto(PAYLOAD, (TUNNEL[other], PORT))
@@ -112,7 +114,20 @@ class Crowd:
             due = arrived.total() + len(TUNNEL) - 1
             wait_for(partial(self.has_taken, arrived, due), f"what {one} has sent to arrive", 60)
         self.last_data = time.monotonic()
-        return arrived, self.counted("large") - before
+        packets, size = (counted(self.lab, "large", unit) for unit in ("packets", "bytes"))
+        return arrived, self._datagrams(packets - before[0], size - before[1])
+
+    def _datagrams(self, packets: Counter[Pair], size: Counter[Pair]) -> Counter[Pair]:
+        """How many datagrams those were: what leaves together, as for the relay, is one packet to a counter."""
+        payload = {way: size[way] - HEADERS * count for way, count in packets.items()}
+        alone = min(payload[way] / count for way, count in packets.items())  # direct, to somebody else each
+        hub = self.site("hub")
+        return Counter(
+            {
+                way: round(all_of_it / (alone + RELAY_HEADER * (hub in way)))
+                for way, all_of_it in payload.items()
+            }
+        )
 
     def has_taken(self, arrived: Counter[Pair], due: int) -> bool:
         """Note what has arrived meanwhile; whether that makes `due`."""
@@ -127,11 +142,11 @@ class Crowd:
         return arrived.total() >= due
 
 
-def counted(lab: Lab, what: str) -> Counter[Pair]:
+def counted(lab: Lab, what: str, unit: str) -> Counter[Pair]:
     done = lab.run("internet", "nft", "-j", "list", "set", "inet", "crowd", what)
     (found,) = [each["set"] for each in json.loads(done.stdout)["nftables"] if "set" in each]
     elements = [each["elem"] for each in found.get("elem", [])]
-    return Counter({tuple(each["val"]["concat"]): each["counter"]["packets"] for each in elements})
+    return Counter({tuple(each["val"]["concat"]): each["counter"][unit] for each in elements})
 
 
 def count_on_the_internet(lab: Lab, folder: Path) -> None:
@@ -210,7 +225,7 @@ def test_idle_pairs_cost_ten_packets_a_minute_and_the_server_nothing(crowd: Crow
     for minute in range(4):
         at(crowd.last_data + STILL_WARM + 60.0 * minute)
         minutes.append(crowd.counted("every"))
-        alone.append(counted(crowd.alone, "every").total())
+        alone.append(counted(crowd.alone, "every", "packets").total())
 
     behind = Counter(crowd.site(name) for name in TUNNEL)
     spent = {pair: [b[pair] - a[pair] for a, b in itertools.pairwise(minutes)] for pair in direct}

@@ -109,6 +109,7 @@ class Network:
             "private_key_file": str(self.folder / f"{name}.key"),
             "addresses": [f"10.77.0.{NUMBER[name]}/24"],
             "control": str(paths.control_socket(TOPOLOGY, name)),
+            "metrics": None,
             "peers": [
                 {
                     "name": other,
