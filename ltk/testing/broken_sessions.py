@@ -172,8 +172,8 @@ def _keys_never_erased() -> None:
 def _stage_unbounded() -> None:
     """All packets wait for a session, however many there are."""
 
-    def stage(peer: Peer, packet: Buffer, now: float) -> None:
-        peer._staged.append(bytes(packet))
+    def stage(peer: Peer, packet: Packet, now: float) -> None:
+        peer._staged.append(bytes(packet.framed))
         peer.want_handshake(now)
 
     replace(Peer, "_stage", stage)

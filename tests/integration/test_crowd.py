@@ -118,7 +118,7 @@ class Crowd:
         return arrived, self._datagrams(packets - before[0], size - before[1])
 
     def _datagrams(self, packets: Counter[Pair], size: Counter[Pair]) -> Counter[Pair]:
-        """How many datagrams those were: what leaves together, as for the relay, is one packet to a counter."""
+        """How many datagrams those were: what leaves together is one packet to a counter."""
         payload = {way: size[way] - HEADERS * count for way, count in packets.items()}
         alone = min(payload[way] / count for way, count in packets.items())  # direct, to somebody else each
         hub = self.site("hub")
