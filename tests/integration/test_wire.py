@@ -43,17 +43,34 @@ inbox.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 inbox.bind(("0.0.0.0", 4000))
 print("ready", flush=True)
 received = 0
-while (datagram := inbox.recv(2048)) != b"end":
-    received += 1
+while True:
+    datagram, source = inbox.recvfrom(2048)
+    if len(datagram) == 100:
+        received += 1
+        continue
+    inbox.sendto(datagram, source)
+    if datagram == b"19":
+        break
 print(received, flush=True)
 """
+# By the hundred, and the next when those have been taken: a queue that is full would lose packets as well.
 SEND_DATAGRAMS = """
 import socket
 out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _ in range(2000):
-    out.sendto(bytes(100), ("203.0.113.5", 4000))
-for _ in range(20):
-    out.sendto(b"end", ("203.0.113.5", 4000))
+out.settimeout(0.2)
+for hundred in range(20):
+    for _ in range(100):
+        out.sendto(bytes(100), ("203.0.113.5", 4000))
+    for _ in range(100):
+        out.sendto(b"%d" % hundred, ("203.0.113.5", 4000))
+        try:
+            if out.recv(100) == b"%d" % hundred:
+                break
+        except TimeoutError:
+            continue
+    else:
+        if hundred < 19:
+            raise SystemExit("no answer")
 """
 
 
