@@ -54,7 +54,7 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 ARPHRD_ETHER = 1  # linux/if_arp.h
 
 IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 3, 4, 10, 18  # linux/if_link.h
-IFLA_GROUP, IFLA_NET_NS_FD, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 27, 28, 52, 53
+IFLA_GROUP, IFLA_NET_NS_FD, IFLA_GSO_MAX_SIZE, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 27, 28, 41, 52, 53
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1  # linux/veth.h
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_PROTO = 1, 2, 8, 11  # linux/if_addr.h
@@ -71,7 +71,10 @@ ROUTE = struct.Struct("=BBBBBBBBI")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A device as the kernel reports it. `altnames` bear what the device is to ltk."""
+    """A device as the kernel reports it. `altnames` bear what the device is to ltk.
+
+    `super_packet` is how many bytes the kernel hands over at most as one packet, to be cut later.
+    """
 
     index: int
     name: str
@@ -81,6 +84,7 @@ class Link:
     group: int
     master: int | None
     altnames: tuple[str, ...]
+    super_packet: int = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +149,15 @@ def set_link(
     mtu: int | None = None,
     master: int | None = None,
     group: int | None = None,
+    super_packet: int | None = None,
 ) -> Request:
     """Change what is given and leave the rest; `master` 0 takes a port out of its bridge."""
-    given = ((IFLA_MTU, mtu), (IFLA_MASTER, master), (IFLA_GROUP, group))
+    given = (
+        (IFLA_MTU, mtu),
+        (IFLA_MASTER, master),
+        (IFLA_GROUP, group),
+        (IFLA_GSO_MAX_SIZE, super_packet),
+    )
     changes = [number(kind, value) for kind, value in given if value is not None]
     flags, changed = (0, 0) if up is None else (IFF_UP if up else 0, IFF_UP)
     return Request(
@@ -220,6 +230,7 @@ def read_link(body: bytes) -> Link:
             for kind_of, value in each_attribute(found.get(IFLA_PROP_LIST, b""))
             if kind_of == IFLA_ALT_IFNAME
         ),
+        super_packet=as_number(found.get(IFLA_GSO_MAX_SIZE)),
     )
 
 

@@ -24,20 +24,22 @@ from ltk.protocol.messages import (
     DATA_OVERHEAD,
     RELAY_HEADER_SIZE,
     TAG_SIZE,
-    Kind,
-    pack_data_header_into,
-    pack_relayed_data_header_into,
+    data_header_front,
 )
 from ltk.protocol.primitives import counter_nonce
 from ltk.protocol.segments import (
+    ONE_INDEX,
     SEGMENT_SIZE,
     WHOLE,
     Slice,
+    around_index,
     is_segment,
     kind_and_flags,
+    pack_index,
     pack_segment,
     read_slice,
     unpack_segment,
+    unpack_words,
 )
 from ltk.protocol.session import SealInto, Session
 from ltk.protocol.vnet import (
@@ -60,8 +62,8 @@ class _Place(NamedTuple):
 
     head: memoryview  # the bytes before the slice, for its headers
     plain: memoryview  # those and the slice
-    sealed: memoryview  # where they go, with the tag
-    at: int  # where the datagram begins
+    outer: memoryview  # where the datagram's own header goes
+    sealed: memoryview  # where the plain bytes go, with the tag
 
 
 class Sealed(NamedTuple):
@@ -106,19 +108,17 @@ class Cutter:
         receiver, counter, seal = taken
         self._burst = burst = (self._burst + 1) & 0xFFFF
         kind, flags = kind_and_flags(gso)
-        if channel is None:
-            pack_into, front = pack_data_header_into, 0
-            ids: tuple[int, ...] = (Kind.DATA, receiver)
-        else:
-            pack_into, front = pack_relayed_data_header_into, RELAY_HEADER_SIZE
-            ids = (Kind.RELAYED, channel, Kind.DATA, receiver)
-        headers = bytes(buffer[begin : begin + header])
+        front = 0 if channel is None else RELAY_HEADER_SIZE
+        ids = data_header_front(receiver, channel)
+        before, behind = around_index(kind, flags, burst, size, start, offset)
+        behind += bytes(buffer[begin : begin + header])
         full = front + DATA_OVERHEAD + SEGMENT_SIZE + header + size
         index = 0
-        for head, plain, sealed, at in self._places_for(packet, header, size, front, whole, out):
-            head[:] = pack_segment(kind, flags, burst, index, size, start, offset) + headers
-            pack_into(out, at, *ids, counter)
-            seal(counter_nonce(counter), plain, None, sealed)
+        for head, plain, outer, sealed in self._places_for(packet, header, size, front, whole, out):
+            nonce = counter_nonce(counter)
+            head[:] = before + pack_index(index) + behind
+            outer[:] = ids + nonce[4:]
+            seal(nonce, plain, None, sealed)
             index += 1
             counter += 1
         used = index * full
@@ -127,11 +127,12 @@ class Cutter:
             first = at - header - SEGMENT_SIZE
             last = at + rest + min(-(SEGMENT_SIZE + header + rest) % _PADDING, size - rest)
             buffer[end:last] = bytes(last - end)
-            buffer[first:at] = pack_segment(kind, flags, burst, index, size, start, offset) + headers
-            pack_into(out, used, *ids, counter)
+            buffer[first:at] = before + pack_index(index) + behind
+            nonce = counter_nonce(counter)
             body = used + front + DATA_HEADER_SIZE
+            out[used:body] = ids + nonce[4:]
             used = body + last - first + TAG_SIZE
-            seal(counter_nonce(counter), buffer[first:last], None, out[body:used])
+            seal(nonce, buffer[first:last], None, out[body:used])
             index += 1
         return Sealed(out[:used], full, index)
 
@@ -155,8 +156,8 @@ class Cutter:
             place = _Place(
                 buffer[first : first + inner],
                 buffer[first : first + inner + size],
+                out[at:body],
                 out[body : at + full],
-                at,
             )
             places.append(place)
         return places if len(places) == count else places[:count]
@@ -286,6 +287,9 @@ class Joiner:
             return -1
         skip = front + DATA_HEADER_SIZE
         kind, flags = kind_and_flags(gso)
+        header_now, header_rest = unpack_words(
+            pack_segment(kind, flags, last.burst, last.number, slice_size, start, offset)
+        )
         wanted, counter, begin = last.number, counters[index], index * size
         for place, first in self._places_for(inner, slice_size, cursor, most):
             begin -= size
@@ -295,7 +299,8 @@ class Joiner:
             if counters[index] != counter:
                 return last.number - wanted - 1
             decrypt(counter_nonce(counter), data[begin + skip : begin + size], None, place)
-            if unpack_segment(place) != (kind, flags, last.burst, wanted, slice_size, start, offset):
+            header_now -= ONE_INDEX
+            if unpack_words(place) != (header_now, header_rest):
                 # One of another burst lies over the headers of the slice after it: that one is opened again.
                 after = begin + size
                 if wanted + 1 == last.number:

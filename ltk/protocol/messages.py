@@ -128,17 +128,22 @@ _COOKIE_REPLY = struct.Struct("<II24s32s")
 _DATA_HEADER = struct.Struct("<IIQ")
 _INDEX = struct.Struct("<I")
 _RELAY_HEADER = struct.Struct("<II")
-_RELAYED_DATA_HEADER = struct.Struct("<IIIIQ")
+_DATA_HEADER_FRONT = struct.Struct("<II")
 _TAI64N = struct.Struct(">QI")
 _TAI64_EPOCH = (1 << 62) + 10  # 1970 in TAI64, with the ten seconds that WireGuard's own code adds
 
 # Bound methods: a data header is written and read once per packet.
 pack_data_header_into = _DATA_HEADER.pack_into  # (buffer, offset, Kind.DATA, receiver, counter)
 unpack_data_header = _DATA_HEADER.unpack_from  # (buffer) -> (type, receiver, counter)
-pack_relayed_data_header_into = _RELAYED_DATA_HEADER.pack_into  # both of these, one after the other
 pack_relay_header_into = _RELAY_HEADER.pack_into  # (buffer, offset, Kind.RELAYED, channel)
 
 _KINDS = {kind.value: kind for kind in Kind if kind is not Kind.STUN}
+
+
+def data_header_front(receiver: int, channel: int | None) -> bytes:
+    """Return what all data headers of a burst have before the counter; with a `channel`, its header too."""
+    own = _DATA_HEADER_FRONT.pack(Kind.DATA, receiver)
+    return own if channel is None else _RELAY_HEADER.pack(Kind.RELAYED, channel) + own
 
 
 def kind_of(datagram: memoryview) -> Kind | None:

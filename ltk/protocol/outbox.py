@@ -10,12 +10,11 @@ from ltk.protocol.buffers import buffer
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import Event
 from ltk.protocol.messages import Buffer, Endpoint
+from ltk.protocol.segments import MAX_BYTES, MAX_DATAGRAMS
 from ltk.protocol.vnet import HEADROOM, TAILROOM, Packet
 
 _ROOM = 1 << 18  # bytes: a full stage of packets, sealed; pages of it that are not used cost nothing
 _BURST_ROOM = 1 << 17  # bytes: a super-packet in segments of 100 bytes and more
-MAX_DATAGRAMS = 64  # in one send; UDP_MAX_SEGMENTS of kernels before 6.0
-MAX_BYTES = 65487  # in one send, and so less than one UDP/IPv6 payload, and one UDP/IPv4 one
 
 
 class Transmit(NamedTuple):

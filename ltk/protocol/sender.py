@@ -17,8 +17,7 @@ from ltk.protocol.messages import (
     Relay,
     pack_relay_header_into,
 )
-from ltk.protocol.outbox import MAX_BYTES, MAX_DATAGRAMS
-from ltk.protocol.segments import SEGMENT_SIZE, WHOLE, pack_segment_into
+from ltk.protocol.segments import MAX_BYTES, MAX_DATAGRAMS, SEGMENT_SIZE, WHOLE, pack_segment_into
 from ltk.protocol.session import Session
 from ltk.protocol.vnet import GSO_NONE, NEEDS_CSUM, VNET_SIZE, Packet, complete, geometry_of, unpack_vnet
 

@@ -9,6 +9,7 @@ from ltk.kernel import paths
 from ltk.lab import sites
 from ltk.node import config as node_config
 from ltk.protocol.config import P2p, PathPolicy
+from ltk.protocol.segments import largest_super_packet
 from ltk.reconcile.resources import (
     Address,
     Daemon,
@@ -38,7 +39,7 @@ def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
 
 def _tunnel(topology: Topology, node: Node, configs: _Configs) -> Iterator[Resource]:
     scope = scope_of(topology.name, node.name)
-    yield Tun(scope, node.device, node.mtu)
+    yield Tun(scope, node.device, node.mtu, super_packet=largest_super_packet(node.mtu))
     for address in node.addresses:
         yield Address(scope, node.device, address)
     for other in topology.nodes:

@@ -199,7 +199,7 @@ def _tuns(topology: str, operations: Sequence[Operation]) -> None:
     for operation in operations:
         tun = operation.resource
         assert isinstance(tun, Tun)
-        configure = messages.set_link(tun.device, up=tun.up, mtu=tun.mtu)
+        configure = messages.set_link(tun.device, up=tun.up, mtu=tun.mtu, super_packet=tun.super_packet)
         match operation:
             case Create():
                 mark = messages.add_altname(tun.device, mark_of(topology, tun.device))

@@ -146,7 +146,7 @@ def _device(topology: str, scope: str, link: Link, links: dict[int, Link], found
     elif link.kind == "bridge":
         found.resources.append(Bridge(scope, link.name, link.mtu, link.up))
     elif link.kind == "tun":
-        found.resources.append(Tun(scope, link.name, link.mtu, link.up))
+        found.resources.append(Tun(scope, link.name, link.mtu, link.up, link.super_packet))
     elif link.kind in ("veth", "tap"):
         master = links[link.master].name if link.master in links else None
         found.ends[scope, link.name] = (link, master)

@@ -189,7 +189,10 @@ class Wire(Cable):
 
 @dataclass(frozen=True, slots=True)
 class Tun(Resource):
-    """A persistent TUN device, to which a node's daemon attaches."""
+    """A persistent TUN device, to which a node's daemon attaches.
+
+    `super_packet` is how many bytes the kernel hands over at most as one packet, to be cut later.
+    """
 
     kind: ClassVar[str] = "tun"
     rank: ClassVar[int] = 3
@@ -197,6 +200,7 @@ class Tun(Resource):
     device: str
     mtu: int
     up: bool = True
+    super_packet: int = 1 << 16
 
     @property
     def name(self) -> str:

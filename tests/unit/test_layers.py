@@ -40,6 +40,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "ltk.node.control",
         "ltk.protocol.config",
         "ltk.protocol.primitives",
+        "ltk.protocol.segments",
         "ltk.supervise.client",
         "ltk.topology",
     ),

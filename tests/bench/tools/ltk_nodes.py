@@ -16,6 +16,7 @@ from places import HUB_INSIDE, LEFT_INSIDE, MTU, RIGHT_INSIDE, Place, Underlay, 
 from ltk.node.config import DaemonConfig, PeerSettings, Role, encode_key
 from ltk.protocol.config import P2p, PathPolicy
 from ltk.protocol.primitives import private_key_from_random, public_key_of
+from ltk.protocol.segments import largest_super_packet
 from tools.tool import Pair, Tool, refuse
 
 REPOSITORY = Path(__file__).parents[3]
@@ -97,7 +98,8 @@ def daemon(place: Place, config: DaemonConfig, folder: Path) -> Iterator[int]:
     place.ip(f"tuntap add {config.device} mode tun")
     for address in config.addresses:
         place.ip(f"address add {address} dev {config.device}")
-    place.ip(f"link set {config.device} mtu {config.mtu} up")
+    size = largest_super_packet(config.mtu)  # as the reconciler does
+    place.ip(f"link set {config.device} mtu {config.mtu} gso_max_size {size} up")
     environment = {"PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"}
     words = [sys.executable, "-m", "ltk", "node", str(file)]
     with place.running(*words, log=log, environment=environment) as process:

@@ -20,6 +20,7 @@ from ltk.protocol.config import P2p, PeerKind
 from ltk.protocol.engine import Drop, Endpoint, PeerConfig
 from ltk.protocol.outbox import MAX_DATAGRAMS, datagrams
 from ltk.protocol.primitives import public_key_of
+from ltk.protocol.segments import largest_super_packet
 from ltk.protocol.vnet import VNET_SIZE, packet_of
 
 A_NETWORKS = networks("10.0.0.2/32", "1:203:405:607:809:a0b:c0d:e0f/128")  # those of the twin's packets
@@ -213,6 +214,20 @@ def test_what_a_stock_peer_sends_in_order_reaches_the_kernel_as_one(way: str) ->
     assert net.b.delivered == [] or all(len(each) > VNET_SIZE for each in net.b.delivered)
     assert len(net.b.delivered) < 10
     assert net.delivered() == twin(framed)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("way", ["direct", "relayed"])
+def test_the_largest_super_packet_that_is_asked_for_leaves_in_one_send(way: str, version: int) -> None:
+    net = Net(way, (True, True))
+    headers = {4: 52, 6: 72}[version]
+    size = MTU - headers
+    framed = super_packet(bytes(largest_super_packet(MTU) - headers), size, options=12, version=version)
+    assert net.a.engine.handle_vnet_packet(packet_of(framed), net.world.now) is None
+    sent = [net.a.engine.poll_transmit(), net.a.engine.poll_transmit()]
+    assert sent[0] is not None
+    assert len(list(datagrams(sent[0]))) > 40
+    assert sent[1] is None
 
 
 def sent_once(net: Net) -> tuple[bytes, int, list[bytes]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ltk.protocol.primitives import decode_key, encode_key, public_key_of
+from ltk.protocol.segments import largest_super_packet
 from ltk.reconcile.desired import desired
 from ltk.reconcile.plan import plan
 from ltk.reconcile.resources import Address, Daemon, Route, Secret, Setting, State, Tun
@@ -100,7 +101,9 @@ def test_a_stock_peer_is_configured_on_the_server_and_not_run(state: State) -> N
 
 
 def test_each_node_has_its_device_with_its_addresses(state: State) -> None:
-    assert state["tun", "ltk-t-bob", "wg0"] == Tun("ltk-t-bob", "wg0", 1400)
+    assert state["tun", "ltk-t-bob", "wg0"] == Tun(
+        "ltk-t-bob", "wg0", 1400, super_packet=largest_super_packet(1400)
+    )
     on_it = {str(a.interface) for a in state.values() if isinstance(a, Address) and a.device == "wg0"}
     assert on_it == {"10.0.0.3/24", "fd00::3/64"}
     assert (config(state, "bob")["device"], config(state, "bob")["mtu"]) == ("wg0", 1400)
