@@ -10,11 +10,19 @@ import difflib
 import os
 
 from ltk.errors import InvalidInputError
-from ltk.testing import broken_bursts, broken_paths, broken_reader, broken_routers, broken_sessions
+from ltk.testing import (
+    broken_bursts,
+    broken_captures,
+    broken_paths,
+    broken_reader,
+    broken_routers,
+    broken_sessions,
+)
 from ltk.testing.breaking import MUTANTS
 
 BROKEN = (
     broken_bursts,
+    broken_captures,
     broken_paths,
     broken_reader,
     broken_routers,

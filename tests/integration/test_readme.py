@@ -24,6 +24,8 @@ OMITTED = "..."  # a line that stands for any number of lines
 
 # What differs from run to run, and what stands for it.
 MEASURED = (
+    (re.compile(r"\b\d\d:\d\d:\d\d\.\d{6}\b"), "TIME"),
+    (re.compile(r"(?<=, )(id|seq|counter) \d+"), r"\1 #"),
     (re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])"), "#"),  # a decimal, which an address is not
     (re.compile(r"\b[\d#]+ (?:B|[KMG]iB)(?!\w)"), "# bytes"),
     (re.compile(r"\b\d+(?= ?(?:ms|s|created|removed)\b)"), "#"),

@@ -23,6 +23,7 @@ RUN_LIMIT = 120.0  # seconds for that and for the cleaning up
 
 TUN = "tests/integration/test_tun_reader.py"
 NODE = "tests/unit/node"
+CAPTURE = "tests/unit/capture/test_record.py"
 KINDS = "tests/integration/test_nat_kinds.py"
 PROTOCOL = "tests/unit/protocol"
 ATTACKER = (
@@ -331,6 +332,16 @@ PROOFS = (
         f"{NODE}/test_loop_turns.py"
         "::test_who_sends_little_waits_a_turn_and_not_for_all_that_another_has_sent",
         "it had to wait for the other sender's datagrams",
+    ),
+    Proof(
+        "capture-as-it-was-read",
+        f"{CAPTURE}::test_packets_come_in_the_order_of_their_times_however_their_queues_are_read",
+        "assert times == sorted(times)",
+    ),
+    Proof(
+        "capture-silent-about-misses",
+        f"{CAPTURE}::test_what_was_missed_is_said",
+        "assert said == (",
     ),
 )
 

@@ -29,6 +29,10 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "ltk.lab": ("ltk.errors", "ltk.topology", "ltk.reconcile.resources", "ltk.reconcile.rules"),
     # what is there already is probed; it is made by the reconciler alone
     "ltk.lab.bench": ("ltk.errors", "ltk.topology", "ltk.lab", "ltk.reconcile.resources", "ltk.kernel"),
+    "ltk.capture": ("ltk.errors", "ltk.protocol.messages", "ltk.protocol.stun"),
+    "ltk.capture.record": ("ltk.errors", "ltk.capture", "ltk.kernel"),
+    "ltk.capture.recording": ("ltk.errors", "ltk.capture", "ltk.kernel.packets"),
+    "ltk.graph": ("ltk.errors", "ltk.topology"),
     "ltk.reconcile.resources": (),
     "ltk.reconcile.plan": ("ltk.errors", "ltk.reconcile.resources"),
     "ltk.reconcile.rules": ("ltk.errors", "ltk.reconcile.resources"),
