@@ -28,6 +28,7 @@ VERBS = {
     "shell": "Open a shell inside a node.",
     "capture": "Packets of a lab, live or into a file.",
     "ping": "Who reaches whom, and how fast.",
+    "fault": "Break a lab that is up on purpose, and mend it.",
     "nat": "What the routers of a lab really do, by probing them.",
     "graph": "A picture of a topology, with its live paths.",
     "render": "Print a topology with every default spelled out.",

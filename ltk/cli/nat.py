@@ -31,8 +31,9 @@ def command(topology: str, site: str | None, output: str) -> int:
     """
     from ltk.lab.prove import prove
     from ltk.reconcile.apply import locked
+    from ltk.reconcile.kept_faults import with_faults
 
-    wanted = load(topology)
+    wanted = with_faults(load(topology))
     doing = f"probing the routers of {wanted.name}"
     if wanted.lab is None:
         raise InvalidInputError(doing, "it has no lab", hint="Only a lab's routers can be probed.")

@@ -52,6 +52,7 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
     Raises InvalidInputError where the topology is not up at all.
     """
     from ltk.reconcile.apply import exists, preview
+    from ltk.reconcile.fault_places import held, listed
 
     if not exists(topology.name):
         hint = f"Bring it up: ltk apply {word}"
@@ -60,11 +61,19 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
         drift = [f"{operation} ({operation.reason})" for operation in preview(topology)]
     except InvalidInputError as error:  # a secret that was there for apply and is not here now
         drift = [f"whether anything does is unknown: {error}"]
-    nodes = [_node(topology, node) for node in topology.nodes]
-    return {"topology": topology.name, "state": "degraded" if drift else "up", "drift": drift, "nodes": nodes}
+    faults = listed(topology)
+    down = {node: f"by the fault {entry.fault!r}" for node, entry in held(topology.name).items()}
+    nodes = [_node(topology, node, down.get(node.name)) for node in topology.nodes]
+    return {
+        "topology": topology.name,
+        "state": "degraded" if drift else "up",
+        "drift": drift,
+        "faults": [fault.to_json() for fault in faults],
+        "nodes": nodes,
+    }
 
 
-def _node(topology: Topology, node: Node) -> dict[str, Any]:
+def _node(topology: Topology, node: Node, held: str | None) -> dict[str, Any]:
     from ltk.kernel import paths
     from ltk.node.control import ask
     from ltk.topology.expanded import Role
@@ -74,6 +83,8 @@ def _node(topology: Topology, node: Node) -> dict[str, Any]:
     shown["addresses"] = [str(address.ip) for address in node.addresses]
     if node.role is Role.WIREGUARD:
         return shown | {"state": "unmanaged", "peers": []}
+    if held is not None:  # nobody would answer
+        return shown | {"state": "stopped", "problem": held, "peers": []}
     try:
         answer = ask(paths.control_socket(topology.name, node.name), {"do": "status"}, ANSWER_DEADLINE)
     except LtkError as error:
@@ -125,7 +136,8 @@ def tables(report: dict[str, Any]) -> RenderableType:
             table.add_row(*first, *(_peer(peer) if peer else []))
             first = [""] * len(first)
     drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
-    return Group(table, *drift)
+    faults = [f"[yellow]fault {e['number']}:[/yellow] {escape(e['fault'])}" for e in report["faults"]]
+    return Group(table, *drift, *faults)
 
 
 def _state(state: str) -> str:

@@ -89,3 +89,8 @@ def expanded(topology: str) -> Path:
 def applied(topology: str) -> Path:
     """The topology as it was applied last: what is wanted, never what is."""
     return run_folder(topology) / "topology.yaml"
+
+
+def kept_faults(topology: str) -> Path:
+    """The faults that change what is wanted, of which `ltk.reconcile.kept_faults` is in charge."""
+    return run_folder(topology) / "topology.faults"

@@ -14,7 +14,7 @@ from ltk.errors import InvalidInputError
 from ltk.reconcile.resources import Conditions, End, Veth, Wire
 from ltk.topology.expanded import Link
 
-VERSION = 1  # of the document that the process reads
+VERSION = 2  # of the document that the process reads
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,11 +42,12 @@ class Span:
         return f"the wire {self.a.device}@{self.a.scope} - {self.b.device}@{self.b.scope}"
 
 
-def core_cable(router: End, core: End, link: Link | None) -> Veth | Wire:
-    """The cable between a site's router and the internet's core."""
+def cable(inner: End, outer: End, link: Link | None) -> Veth | Wire:
+    """The cable between two places, of the kind that its link asks for."""
     if link is None:
-        return Veth(router, core)
-    return Wire(router, core, Conditions(link.delay, link.jitter, link.loss, link.seed))
+        return Veth(inner, outer)
+    stated = {each.name: getattr(link, each.name) for each in fields(Conditions)}
+    return Wire(inner, outer, Conditions(**stated))
 
 
 def span_of(wire: Wire) -> Span:

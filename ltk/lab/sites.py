@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_interface, ip_network
 
-from ltk.lab.conditions import core_cable
+from ltk.lab.conditions import cable
 from ltk.lab.names import LAN, WAN
 from ltk.lab.nat import internet_rules, router_rules
 from ltk.lab.vantage import second_addresses
@@ -28,7 +28,6 @@ from ltk.reconcile.resources import (
     Resource,
     Route,
     Setting,
-    Veth,
     scope_of,
 )
 from ltk.topology.expanded import Address as IPAddress
@@ -77,7 +76,7 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
     for family in ("iptables", "ip6tables", "arptables"):
         # otherwise the rules would see what hosts of one LAN say to each other, and translate it
         yield Setting(scope, f"net.bridge.bridge-nf-call-{family}", "0")
-    yield core_cable(End(scope, WAN, MTU), _outer_end(topology, site), site.link)
+    yield cable(End(scope, WAN, MTU), _outer_end(topology, site), site.link)
     yield Bridge(scope, LAN, MTU)
     prefix = _outer_prefix(lab, site)
     for wan, gateway in zip(site.wan, site.gateways, strict=True):
@@ -90,7 +89,8 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
     for lan in site.lan:
         yield Address(scope, LAN, lan)
     for host in site.hosts:
-        yield Veth(End(scope_of(topology, host.node), UPLINK, MTU), End(scope, host.node, MTU, master=LAN))
+        uplink, port = End(scope_of(topology, host.node), UPLINK, MTU), End(scope, host.node, MTU, master=LAN)
+        yield cable(uplink, port, host.link)
     for address in _public(lab, site):
         yield Route(scope, address.network, LAN)
     if not site.nat.is_open:

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import netlink, netns, nft, paths, probe, sysctl
+from ltk.reconcile import fault_places
 from ltk.reconcile.desired import desired
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
+from ltk.reconcile.kept_faults import with_faults
 from ltk.reconcile.observe import Observation, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
 from ltk.reconcile.remembered import recall
 from ltk.reconcile.resources import State, scope_of
 from ltk.reconcile.secrets import keyring
 from ltk.supervise import client as supervisor
-from ltk.topology.expanded import Topology
+from ltk.topology.expanded import Lab, Topology
 from ltk.topology.text import read_text
 
 Listener = Callable[[Operation], None]
@@ -55,18 +57,33 @@ def converge(topology: Topology, listener: Listener, only: tuple[str, ...] = ())
     Raises LtkError where an operation fails or where the result, looked at again, is not as wanted.
     Whatever can be refused is refused before the first change.
     """
-    want = _wanted(topology, only)
+    lab = _lab(topology)
     probe.require()
     with locked(topology.name, "applying"):
         before = _written()
-        operations = _plan(want, _observed(topology.name, want), topology.name, only)
-        _remember(topology)
-        if operations:
-            execute(topology.name, operations, listener)
-            _verify(topology.name, want, only)
+        if not only:
+            if lab.faults:
+                _wanted(topology)  # what is refused has no faults either
+            fault_places.keep_stated(topology)
+        operations = converge_locked(topology, listener, only)
+        if not only:
+            fault_places.put_stated(topology)
         after = _written()
     spent = Writes(after.netlink - before.netlink, after.nft - before.nft, after.sysctl - before.sysctl)
     return Outcome(operations, spent)
+
+
+def converge_locked(
+    topology: Topology, listener: Listener = lambda _: None, only: tuple[str, ...] = ()
+) -> list[Operation]:
+    """The same for whoever has the lock, and with the faults that are in force already."""
+    want = _wanted(topology, only)
+    operations = _plan(want, _observed(topology.name, want), topology.name, only)
+    _remember(topology)
+    if operations:
+        execute(topology.name, operations, listener)
+        _verify(topology.name, want, only)
+    return operations
 
 
 def remove(topology: str, listener: Listener) -> list[Operation]:
@@ -165,19 +182,25 @@ def _is_locked(topology: str) -> bool:
     return False
 
 
-def _wanted(topology: Topology, only: tuple[str, ...]) -> State:
+def _lab(topology: Topology) -> Lab:
     if topology.lab is None:
         raise InvalidInputError(
             f"applying {topology.name}",
             "it has no lab, and this version of ltk brings up labs only",
             hint="Describe the network under the nodes with the key `lab`, see docs/topology.md.",
         )
-    want = desired(topology, topology.lab, keyring(topology))
+    return topology.lab
+
+
+def _wanted(topology: Topology, only: tuple[str, ...] = ()) -> State:
+    _lab(topology)  # asked before anything else
+    now = with_faults(topology)
+    want = desired(now, _lab(now), keyring(now))
     return restrict(want, _scopes(topology.name, only)) if only else want
 
 
 def _observed(topology: str, want: State) -> Observation:
-    return observe(topology, want.values())
+    return observe(topology, want.values(), held=fault_places.held(topology))
 
 
 def _plan(want: State, look: Observation, topology: str, only: tuple[str, ...]) -> list[Operation]:

@@ -17,10 +17,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ltk.errors import LtkError
-from ltk.kernel import messages, netns, nft, paths, processes, sysctl, tuntap
+from ltk.kernel import conntrack, messages, netns, nft, paths, processes, sysctl, tuntap
 from ltk.kernel.messages import Request
 from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import span_of
+from ltk.lab.names import WAN
 from ltk.node.control import ask_each
 from ltk.reconcile import rules, wires
 from ltk.reconcile.files import write_private
@@ -212,13 +213,18 @@ def _tuns(topology: str, operations: Sequence[Operation]) -> None:
 
 def _addresses(_topology: str, operations: Sequence[Operation]) -> None:
     requests: dict[str, list[Request]] = defaultdict(list)
+    readdressed: set[str] = set()
     for operation in operations:
         address = operation.resource
         assert isinstance(address, Address)
         change = messages.delete_address if isinstance(operation, Remove) else messages.add_address
         index = _index(address.scope, address.device)
         requests[address.scope].append(change(index, address.device, address.interface))
+        if isinstance(operation, Remove) and address.device == WAN:
+            readdressed.add(address.scope)
     _run(requests)
+    for scope in readdressed:  # or flows that are going on would keep the old address as theirs, for ever
+        conntrack.flush(scope)
 
 
 def _routes(_topology: str, operations: Sequence[Operation]) -> None:

@@ -7,7 +7,7 @@ nothing more is done about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,11 @@ def mark_of(topology: str, *place: str) -> str:
     return ".".join(("ltk", topology, *place))
 
 
-def observe(topology: str, wanted: Iterable[Resource] = ()) -> Observation:
+def observe(topology: str, wanted: Iterable[Resource] = (), held: Container[str] = ()) -> Observation:
     """Look at everything of `topology`; of the settings, at those that somebody wants.
 
-    A daemon that says that it is as it is wanted is believed, and not asked for the whole of it.
+    A daemon that says that it is as it is wanted is believed, and not asked for the whole of it. Those of
+    the nodes `held` are kept down by a fault: they are not asked, and nothing is missing about them.
     """
     wanted = list(wanted)
     found = _Found()
@@ -90,7 +91,7 @@ def observe(topology: str, wanted: Iterable[Resource] = ()) -> Observation:
     for scope, objects in nftables.tables(scopes, rules.FAMILY, rules.TABLE).items():
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
     daemons = {each.node: each for each in wanted if isinstance(each, Daemon)}
-    found.resources += _daemons(topology, daemons)
+    found.resources += _daemons(topology, daemons, held)
     for key_file in sorted(paths.state_folder(topology).glob("*")):
         if secret := secrets.observed(key_file):
             found.resources.append(secret)
@@ -193,8 +194,15 @@ def _settings(wanted: Iterable[Resource], scopes: set[str]) -> list[Resource]:
     return found
 
 
-def _daemons(topology: str, wanted: Mapping[str, Daemon]) -> list[Resource]:
+def _daemons(topology: str, wanted: Mapping[str, Daemon], held: Container[str]) -> list[Resource]:
     nodes = {path.stem: path for path in paths.node_configs(topology)}
+    down = [node for node in nodes if node in held]
+    found: list[Resource] = [
+        wanted.get(node)
+        or Daemon(scope_of(topology, node), node, _stored(nodes[node]), "", {}, running=False)
+        for node in down
+    ]
+    nodes = {node: path for node, path in nodes.items() if node not in held}
     digester = Digester()
     questions = []
     for node in nodes:
@@ -203,7 +211,7 @@ def _daemons(topology: str, wanted: Mapping[str, Daemon]) -> list[Resource]:
             question["unless"] = digester.digest(daemon.config, daemon.public_key, daemon.psk_ids)
         questions.append((paths.control_socket(topology, node), question))
     answers = ask_each(questions, ANSWER_DEADLINE)
-    return [
+    return found + [
         _daemon(scope_of(topology, node), node, path, wanted.get(node), answer)
         for (node, path), answer in zip(nodes.items(), answers, strict=True)
     ]

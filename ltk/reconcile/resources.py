@@ -168,10 +168,20 @@ class Conditions:
     jitter: int = 0  # microseconds by which the delay varies, up and down
     loss: int = 0  # packets of a million that are lost
     seed: int = 0
+    rate: int = 0  # bits per second; 0: unlimited
+    reorder: int = 0  # packets of a million that do not wait for the delay
+    duplicate: int = 0  # packets of a million that arrive twice
 
     def __str__(self) -> str:
         delay, jitter, loss = self.delay / 1000, self.jitter / 1000, self.loss / 10_000
-        return f"{delay:g}ms ±{jitter:g}ms, {loss:g}% lost (seed {self.seed})"
+        words = [f"{delay:g}ms ±{jitter:g}ms", f"{loss:g}% lost"]
+        if self.reorder:
+            words.append(f"{self.reorder / 10_000:g}% reordered")
+        if self.duplicate:
+            words.append(f"{self.duplicate / 10_000:g}% doubled")
+        if self.rate:
+            words.append(f"{self.rate / 1_000_000:g} Mbit/s")
+        return f"{', '.join(words)} (seed {self.seed})"
 
 
 @dataclass(frozen=True, slots=True)

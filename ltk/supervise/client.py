@@ -26,7 +26,7 @@ LOCK_QUERY = "hhqqi4x"  # struct flock of fcntl(2): type, whence, start, length,
 @dataclass(frozen=True, slots=True)
 class NodeProcess:
     """A node's daemon as its supervisor sees it. `state` is starting, running, waiting (to be restarted,
-    then `pid` is None) or stopping; `restarts` counts the unexpected ends since it was started."""
+    then `pid` is None), stopping or held; `restarts` counts the unexpected ends since it was started."""
 
     name: str
     namespace: str
@@ -34,6 +34,7 @@ class NodeProcess:
     pid: int | None
     state: str
     restarts: int
+    fault: str | None  # what holds it, in the words of whoever asked for that
 
 
 def is_running(topology: str) -> bool:
@@ -123,6 +124,20 @@ def start_wires(topology: str) -> int:
 def stop_node(topology: str, node: str) -> None:
     """Stop the daemon of `node` and any repair of it; returns when they are gone. Nothing to stop is fine."""
     ask(paths.supervisor_socket(topology), {"do": "stop", "node": node}, STOP_DEADLINE)
+
+
+def hold_node(topology: str, node: str, fault: str, *, kill: bool) -> None:
+    """Kill the daemon of `node`, or stop it where it is, and start it no more until it is released.
+
+    `fault` is what `nodes` tells about it meanwhile. Raises LtkError where no such daemon is kept up.
+    """
+    request = {"do": "hold", "node": node, "fault": fault, "kill": kill}
+    ask(paths.supervisor_socket(topology), request, STOP_DEADLINE)
+
+
+def release_node(topology: str, node: str) -> None:
+    """Let the daemon of `node` go on, or start it again. Nothing to release is fine."""
+    ask(paths.supervisor_socket(topology), {"do": "release", "node": node}, START_DEADLINE)
 
 
 def nodes(topology: str) -> tuple[NodeProcess, ...]:
@@ -218,4 +233,5 @@ def _node_process(entry: Mapping[str, object]) -> NodeProcess:
         pid=pid if isinstance(pid, int) else None,
         state=str(entry["state"]),
         restarts=int(str(entry["restarts"])),
+        fault=None if entry["fault"] is None else str(entry["fault"]),
     )

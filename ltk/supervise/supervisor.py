@@ -4,8 +4,9 @@ States of a node, and what moves it on:
 
     starting  forked, not ready    READY=1 -> running; ended -> waiting, but forgotten where this was its
                                    first start and failed; START_LIMIT -> killed
-    running   ready                ended, whyever -> waiting
+    running   ready                ended, whyever -> waiting; or held, where a fault is the reason
     waiting   to be started again  the back-off is over, or a start request -> starting
+    held      a fault keeps it so  released -> starting
     stopping  asked to end         ended -> forgotten; STOP_LIMIT -> killed
 """
 
@@ -43,6 +44,7 @@ class State(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     WAITING = "waiting"
+    HELD = "held"
     STOPPING = "stopping"
 
 
@@ -60,10 +62,12 @@ class Node:
     log_size: int = 0
     restarts: int = 0
     proven: bool = False
+    fault: str | None = None  # what holds it: killed, then it is not started again, or stopped
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART, RESTART_LIMIT))
     deadline: Deadline | None = None
     waiting_for_start: list[Answer] = field(default_factory=list)
     waiting_for_stop: list[Callable[[], None]] = field(default_factory=list)
+    waiting_for_hold: list[Answer] = field(default_factory=list)
 
     def owe(self, deadline: Deadline | None) -> None:
         """Owe `deadline` instead of what was owed before."""
@@ -124,6 +128,11 @@ class Supervisor:
                 )
             case {"do": "stop", "node": str(name)}:
                 self._stop(name, lambda: answer({}))
+            case {"do": "hold", "node": str(name), "fault": str(fault), "kill": bool(kill)}:
+                self._hold(name, fault, kill, answer)
+            case {"do": "release", "node": str(name)}:
+                self._release(name)
+                answer({})
             case {"do": "list"}:
                 answer({"nodes": [_listed(node) for _, node in sorted(self._nodes.items())]})
             case {"do": "rest"}:
@@ -133,7 +142,8 @@ class Supervisor:
             case _:
                 raise InvalidInputError(
                     "reading a request",
-                    "it is none of start, start-wires, stop, list, rest and shutdown with what they need",
+                    "it is none of start, start-wires, stop, hold, release, list, rest and shutdown,"
+                    " with what each needs",
                 )
 
     def _start(self, order: Order | WireOrder, answer: Answer) -> None:
@@ -148,6 +158,10 @@ class Supervisor:
         if node.state is State.RUNNING and node.process is not None:
             answer({"pid": node.process.pid})
             return
+        if node.state is State.HELD:
+            raise BusyError(
+                doing, "a fault keeps it down", hint=f"Clear it: ltk fault {self._topology} clear"
+            )
         node.waiting_for_start.append(answer)
         if node.state is State.WAITING:
             self._spawn(node)
@@ -210,6 +224,13 @@ class Supervisor:
         if node.state is State.STOPPING:
             say("info", f"{node.order.node} ended {how}, as asked")
             self._gone(node)
+        elif node.fault is not None:
+            say("info", f"{node.order.node} ended {how}, and a fault keeps it so")
+            self._refuse(node, how)
+            node.state = State.HELD
+            waiting, node.waiting_for_hold = node.waiting_for_hold, []
+            for answer in waiting:
+                answer({})
         elif node.waiting_for_start and not node.proven:
             self._refuse(node, how)
             self._gone(node)
@@ -247,10 +268,43 @@ class Supervisor:
         node.waiting_for_start.clear()
         if (process := node.process) is not None:
             process.send(signal.SIGTERM)
+            process.send(signal.SIGCONT)  # where it stands still it would never hear the other
             node.owe(self._poller.later(STOP_LIMIT, lambda: process.send(signal.SIGKILL)))
         else:
             node.owe(None)
             self._gone(node)
+
+    def _hold(self, name: str, fault: str, kill: bool, answer: Answer) -> None:
+        node = self._nodes.get(name)
+        doing = f"holding the daemon of {name}"
+        if node is None or node.state is State.STOPPING:
+            raise LtkError(doing, "it is not kept up")
+        if node.fault is not None:
+            raise BusyError(doing, "another fault holds it")
+        say("info", f"{name} is held by a fault: {fault}")
+        node.fault = fault
+        if node.process is None:  # it is about to be started again
+            node.owe(None)
+            node.state = State.HELD
+            answer({})
+        elif kill:
+            node.waiting_for_hold.append(answer)
+            node.process.send(signal.SIGKILL)
+        else:
+            node.owe(None)
+            node.process.send(signal.SIGSTOP)
+            answer({})
+
+    def _release(self, name: str) -> None:
+        node = self._nodes.get(name)
+        if node is None or node.fault is None:
+            return
+        say("info", f"{name} is held no longer")
+        node.fault = None
+        if node.process is not None:
+            node.process.send(signal.SIGCONT)
+        elif node.state is State.HELD:
+            self._spawn(node)
 
     def _gone(self, node: Node) -> None:
         """The daemon has ended for good; so must what is at work on it."""
@@ -295,5 +349,6 @@ def _listed(node: Node) -> dict[str, object]:
         "pid": None if node.process is None else node.process.pid,
         "state": node.state.value,
         "restarts": node.restarts,
+        "fault": node.fault,
         "age_s": None if node.process is None else round(time.monotonic() - node.began, 1),
     }

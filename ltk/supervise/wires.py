@@ -20,7 +20,7 @@ from ltk.kernel import netns, tap
 from ltk.kernel.timerfd import Timer
 from ltk.lab import conditions
 from ltk.lab.conditions import Span, Tap
-from ltk.lab.wire import Direction, InFlight
+from ltk.lab.wire import Direction, InFlight, takes_bursts
 from ltk.node.control import Answer, ControlServer, Request
 from ltk.node.log import say
 from ltk.node.notify import READY, STOPPING, Notifier
@@ -94,10 +94,11 @@ class Wire:
             end.onward.change(span.conditions)
 
     def use_offloads(self) -> None:
-        """Let bursts pass whole, unless packets are lost: one loss is one packet."""
+        """Let bursts pass whole, unless that would show in what packets meet."""
+        wanted = takes_bursts(self.span.conditions)
         for end in self.ends:
             if end.descriptor >= 0:
-                tap.set_offloads(end.descriptor, wanted=not self.span.conditions.loss)
+                tap.set_offloads(end.descriptor, wanted=wanted)
 
     def report(self) -> dict[str, object]:
         """What `status` tells about it."""
@@ -110,6 +111,8 @@ class Wire:
                     "from": end.place.device,
                     "frames": end.onward.carried,
                     "lost": end.onward.lost,
+                    "reordered": end.onward.reordered,
+                    "doubled": end.onward.doubled,
                     "overflowed": end.onward.overflowed,
                     "undelivered": other.undelivered,
                 }

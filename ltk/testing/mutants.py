@@ -13,6 +13,7 @@ from ltk.errors import InvalidInputError
 from ltk.testing import (
     broken_bursts,
     broken_captures,
+    broken_faults,
     broken_paths,
     broken_reader,
     broken_routers,
@@ -23,6 +24,7 @@ from ltk.testing.breaking import MUTANTS
 BROKEN = (
     broken_bursts,
     broken_captures,
+    broken_faults,
     broken_paths,
     broken_reader,
     broken_routers,

@@ -19,6 +19,7 @@ from ltk.topology.pairs import check_pairs, pairs_of
 from ltk.topology.problems import Findings
 from ltk.topology.render import render
 from ltk.topology.routers import check_nat
+from ltk.topology.stated_faults import with_stated_faults
 from ltk.topology.underlay import Place, address_lab, settle
 
 __all__ = ["expand", "render"]  # each undoes the other
@@ -59,7 +60,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     if findings.found or findings.doubtful:
         return None
     expanded = tuple(_node(spec, copy, tunnel[copy.name], lab, folder) for copy in everyone)
-    return Topology(
+    topology = Topology(
         name=spec.name,
         subnets=spec.network.subnet,
         mtu=spec.network.mtu,
@@ -68,6 +69,9 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
         pairs=pairs_of(spec, expanded),
         lab=lab,
     )
+    if spec.lab is None or not spec.lab.faults:
+        return topology
+    return with_stated_faults(topology, spec.lab.faults, findings)
 
 
 def _tunnel_addresses(

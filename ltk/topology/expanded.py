@@ -102,16 +102,20 @@ class Host:
     node: str
     addresses: tuple[Interface, ...]  # one per address family
     gateways: tuple[Address, ...]  # one per address family, in the order of `addresses`
+    link: Link | None = None  # of its cable to the router; None: a plain cable
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a site's link to the internet does to packets, to those of each direction alike."""
+    """What a cable does to packets, to those of each direction alike."""
 
     delay: int  # microseconds, one way
     jitter: int  # microseconds by which the delay varies, up and down; at most `delay`
     loss: int  # packets of a million that are lost
     seed: int  # of what is random about it, so that a run can be repeated
+    rate: int = 0  # bits per second; 0: as fast as the machine is
+    reorder: int = 0  # packets of a million that do not wait for the delay
+    duplicate: int = 0  # packets of a million that arrive twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class Lab:
     internet: tuple[Network, ...]
     core: tuple[Address, ...]  # the internet's own router, one address per subnet
     sites: tuple[Site, ...]
+    faults: tuple[str, ...] = ()  # the words of those that every apply puts in force
 
     def site(self, name: str) -> Site:
         """The site of that name; KeyError where there is none."""

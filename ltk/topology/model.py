@@ -37,7 +37,7 @@ from ltk.topology.nats import (
     UdpPolicy,
     Unsolicited,
 )
-from ltk.topology.quantities import MICROSECONDS, duration_text, parse_duration, parse_share
+from ltk.topology.quantities import MICROSECONDS, duration_text, parse_duration, parse_rate, parse_share
 from ltk.topology.values import (
     MAX_PORT,
     UnreadableError,
@@ -140,6 +140,9 @@ Duration: TypeAlias = Annotated[
 ]
 Lifetime: TypeAlias = Annotated[int, _read_by(_whole_seconds), _text(r"^[0-9]+ ?s$", ["30s", "120s"])]
 Share: TypeAlias = Annotated[int, _read_by(parse_share), _text(r"^[0-9]+(\.[0-9]+)? ?%$", ["0.5%"])]
+Rate: TypeAlias = Annotated[
+    int, _read_by(parse_rate), _text(r"^([0-9]+(\.[0-9]+)? ?[kmg]?bit|unlimited)$", ["50mbit", "64kbit"])
+]
 Integer: TypeAlias = Annotated[int, Strict()]
 Boolean: TypeAlias = Annotated[bool, Strict()]
 Count: TypeAlias = Annotated[Integer, Field(ge=1, le=MAX_COUNT)]
@@ -252,6 +255,8 @@ class HostSpec(Spec):
 
     address: Addresses | None = None
     """Its underlay address, or a list of one per family; with count the first of a run. Default: the next."""
+    link: LinkSpec | None = None
+    """What its cable to the router does to packets. Default: a plain cable."""
 
 
 def _shape_of_hosts(value: object) -> str | None:
@@ -268,7 +273,7 @@ def _shape_of_nat(value: object) -> str:
 
 
 class LinkSpec(Spec):
-    """What a site's link to the internet does to packets, to those of each direction alike."""
+    """What a cable does to packets, to those of each direction alike: a site's, or a host's to its router."""
 
     delay: Duration = Field(default="0ms", validate_default=True)
     """How long every packet takes, one way: a number and its unit, such as 20ms. At most 10s."""
@@ -276,8 +281,14 @@ class LinkSpec(Spec):
     """By how much the delay varies, up and down; packets still keep their order. At most the delay."""
     loss: Share = Field(default="0%", validate_default=True)
     """How many packets are lost, such as 0.5%."""
+    rate: Rate = Field(default="unlimited", validate_default=True)
+    """How fast packets leave, such as 50mbit. What would wait more than 100 ms for it is dropped."""
+    reorder: Share = Field(default="0%", validate_default=True)
+    """How many packets do without the delay, and so overtake others. Needs a delay."""
+    duplicate: Share = Field(default="0%", validate_default=True)
+    """How many packets arrive twice."""
     seed: Integer | None = Field(default=None, ge=0, le=MAX_SEED)
-    """Of what is random, so that a run can be repeated. Default: made from the site's name."""
+    """Of what is random, so that a run can be repeated. Default: made from the name."""
 
 
 class NatSpec(Spec):
@@ -364,6 +375,8 @@ class LabSpec(Spec):
         }
     )
     """The routers and who stands behind them. Every node stands in exactly one site."""
+    faults: tuple[str, ...] = Field(default=(), examples=[["block alice bob"]])
+    """What is broken on purpose whenever this is applied, each as `ltk fault` takes it."""
 
 
 class DefaultsSpec(Spec):

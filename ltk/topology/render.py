@@ -23,7 +23,7 @@ from ltk.topology.expanded import (
     Topology,
 )
 from ltk.topology.nats import OPEN, Nat, NatPreset
-from ltk.topology.quantities import duration_text, share_text
+from ltk.topology.quantities import duration_text, rate_text, share_text
 
 WIDTH = 100  # columns
 
@@ -80,7 +80,9 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 
 def _lab(lab: Lab) -> dict[str, Any]:
-    return {"internet": _texts(lab.internet), "sites": {site.name: _site(site) for site in lab.sites}}
+    faults = {"faults": list(lab.faults)} if lab.faults else {}
+    sites = {site.name: _site(site) for site in lab.sites}
+    return {"internet": _texts(lab.internet), "sites": sites} | faults
 
 
 def _site(site: Site) -> dict[str, Any]:
@@ -120,12 +122,16 @@ def _link(link: Link) -> dict[str, Any]:
         "delay": duration_text(link.delay),
         "jitter": duration_text(link.jitter),
         "loss": share_text(link.loss),
+        "rate": rate_text(link.rate),
+        "reorder": share_text(link.reorder),
+        "duplicate": share_text(link.duplicate),
         "seed": link.seed,
     }
 
 
 def _host(host: Host) -> dict[str, Any]:
-    return {"address": [str(own.ip) for own in host.addresses]}
+    link = {"link": _link(host.link)} if host.link is not None else {}
+    return {"address": [str(own.ip) for own in host.addresses]} | link
 
 
 def _secret(source: SecretSource) -> dict[str, str]:

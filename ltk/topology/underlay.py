@@ -322,21 +322,29 @@ def _site(place: Place, internet: tuple[Network, ...], core: tuple[Address, ...]
         wan = _public_address(place.wan, internet)
         gateways = core if parent is None else _public_address(parent.wan, internet)
     lan: tuple[IPv4Interface, ...] = ()
+    links = {
+        name: link_of(stand.spec.link, name, place.copy.index + index)
+        for stand in place.stands
+        for index, name in enumerate(stand.names)
+    }
     hosts: Iterator[Host]
     if place.lan is None:
         public = ((name, _public_address(numbers, internet)) for name, numbers in place.hosts.items())
-        hosts = (Host(name, tuple(alone(each) for each in addresses), wan) for name, addresses in public)
+        hosts = (Host(name, tuple(map(alone, addresses)), wan, links.get(name)) for name, addresses in public)
     else:
         lan = (IPv4Interface((place.inside[4], place.lan.prefixlen)),)
         gateway: tuple[Address, ...] = (lan[0].ip,)
-        hosts = (Host(name, _on_lan(place.lan, numbers), gateway) for name, numbers in place.hosts.items())
+        hosts = (
+            Host(name, _on_lan(place.lan, numbers), gateway, links.get(name))
+            for name, numbers in place.hosts.items()
+        )
     return Site(
         name=place.name,
         nat=place.nat,
         wan=wan,
         lan=lan,
         hosts=tuple(hosts),
-        link=link_of(place.copy),
+        link=link_of(place.copy.spec.link, place.name, place.copy.index),
         behind=parent.name if parent is not None else None,
         gateways=gateways,
         forward=place.forward,

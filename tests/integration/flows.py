@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import socket
-import struct
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from dataclasses import dataclass
 
 from harness import Lab, run_ltk
 
-from ltk.kernel import netns
+from ltk.kernel import conntrack
 
 TABLE = "proof"
 DATA = 200  # bytes of an IP packet: more than any probe or handshake; pings here are larger
@@ -175,9 +173,4 @@ def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:
         # one host behind it, one port for whatever it sends: endpoint-independent as before
         rule = f"meta l4proto udp snat ip to {Places.of(lab).address[site]}:{NEW_PORT}"
         lab.run(site, "nft", "insert", "rule", "inet", "ltk", "mapping", *rule.split())
-    netfilter, ctnetlink, delete = 12, 1, 2  # NETLINK_NETFILTER; linux/netfilter/nfnetlink*.h
-    with netns.inside(lab.scope(site)), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netfilter) as raw:
-        flags = 0x5  # NLM_F_REQUEST | NLM_F_ACK
-        raw.send(struct.pack("=IHHIIBBH", 20, ctnetlink << 8 | delete, flags, 1, 0, 0, 0, 0))
-        (code,) = struct.unpack_from("=i", raw.recv(4096), 16)
-        assert code == 0, f"flushing connection tracking of {site}: {code}"
+    conntrack.flush(lab.scope(site))

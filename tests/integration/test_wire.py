@@ -284,3 +284,20 @@ def test_doctor_says_that_the_wire_is_in_use() -> None:
     by_name = {each["what"]: each for each in found}
     assert by_name["tap device"]["present"]
     assert "user-space wire" in by_name["link delay"]["detail"]
+
+
+def test_a_rate_doubles_and_reordering_are_met_by_packets_as_the_file_says(distant: Lab) -> None:
+    distant.rewrite(with_link("{rate: 20mbit, delay: 2ms}"))
+    distant.apply()
+    carried = throughput(distant, "alice", "-t", "3")
+    print(f"TCP through a rate of 20 Mbit/s: {carried:.1f} Mbit/s")
+    assert 10 < carried < 21
+    distant.rewrite(with_link("{duplicate: 100%}"))
+    distant.apply()
+    assert distant.ping("alice", HUB, count=5)["output"].count("DUP!") >= 4, "each request comes twice"
+    distant.rewrite(with_link("{delay: 50ms, reorder: 50%, seed: 4}"))
+    distant.apply()
+    times = distant.ping("alice", HUB, count=40)["times"]
+    early = [each for each in times if each < 100]
+    assert 40 > len(early) > 10, "each way by itself: a quarter of the round trips meets the whole delay"
+    assert min(each for each in times if each >= 100) < 110

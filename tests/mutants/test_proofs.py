@@ -25,6 +25,8 @@ TUN = "tests/integration/test_tun_reader.py"
 NODE = "tests/unit/node"
 CAPTURE = "tests/unit/capture/test_record.py"
 KINDS = "tests/integration/test_nat_kinds.py"
+FAULTS = "tests/integration/test_faults.py"
+WIRE = "tests/unit/lab/test_wire_conditions.py"
 PROTOCOL = "tests/unit/protocol"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
@@ -343,6 +345,21 @@ PROOFS = (
         f"{CAPTURE}::test_what_was_missed_is_said",
         "assert said == (",
     ),
+    Proof(
+        "fault-block-one-way",
+        f"{FAULTS}::test_who_is_blocked_from_whom_is_deaf_to_them_and_to_nobody_else",
+        "both directions are blocked",
+    ),
+    Proof(
+        "wire-never-reorders",
+        f"{WIRE}::test_a_fifth_overtakes_where_a_fifth_is_to_be_reordered",
+        "assert direction.reordered",
+    ),
+    Proof(
+        "wire-without-a-queue-limit",
+        f"{WIRE}::test_a_line_that_is_offered_twice_its_rate_carries_its_rate_and_refuses_the_rest",
+        "5 s of the line",
+    ),
 )
 
 
@@ -382,7 +399,7 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"LTK_MUTANT": proof.mutant}
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
-    if proof.test.startswith(("tests/unit", KINDS)):
+    if proof.test.startswith(("tests/unit", KINDS, FAULTS)):
         beside = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))
         options += ["-p", "break_the_product"]

@@ -266,11 +266,11 @@ def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
     assert loaded & heavy == set()
 
 
-@pytest.mark.parametrize("verb", ["apply", "status", "plan", "exec", "ping", "why"])
+@pytest.mark.parametrize("verb", ["apply", "status", "plan", "exec", "fault", "ping", "why"])
 def test_a_verb_on_what_is_up_needs_no_parser_and_no_model(verb: str) -> None:
     """All that such a verb imports, unless it has to read a text that nobody has applied."""
     program = (
-        f"import sys, ltk.cli.{verb}, ltk.reconcile.apply, ltk.reconcile.remembered, ltk.kernel.icmp;"
+        f"import sys, ltk.cli.{verb}, ltk.reconcile.faults, ltk.reconcile.remembered, ltk.kernel.icmp;"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

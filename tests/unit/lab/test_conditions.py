@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def test_a_site_with_a_link_hangs_on_a_wire_and_the_others_on_cables() -> None:
     assert wires(lab(FILE % "")) == []
     cables = [each for each in state.values() if isinstance(each, Veth)]
     assert len(cables) == 3, "cloud's to the internet, and one for each host"
+
+
+def test_a_host_with_a_link_hangs_on_a_wire_of_its_own() -> None:
+    (wire,) = wires(
+        lab((FILE % "").replace("hosts: [alice]", "hosts: {alice: {link: {rate: 2mbit, loss: 1%}}}"))
+    )
+    assert {(end.scope, end.device, end.master) for end in (wire.a, wire.b)} == {
+        ("ltk-t-alice", "eth0", None),
+        ("ltk-t-home", "alice", "lan"),
+    }
+    assert wire.conditions is not None
+    assert (wire.conditions.rate, wire.conditions.loss) == (2_000_000, 10_000)
 
 
 def test_an_empty_link_is_a_wire_without_conditions() -> None:
@@ -103,13 +116,13 @@ def changed(**changes: Any) -> dict[str, Any]:
     [
         None,
         [],
-        {"version": 2, "wires": []},
-        {"version": 1, "wires": {}},
-        {"version": 1, "wires": [{}]},
+        {"version": 1, "wires": []},
+        {"version": 2, "wires": {}},
+        {"version": 2, "wires": [{}]},
         changed(a={"scope": "one"}),
         changed(conditions={"delay": 1}),
-        changed(conditions={"delay": 1.5, "jitter": 0, "loss": 0, "seed": 0}),
-        changed(conditions={"delay": 1, "jitter": 0, "loss": 0, "seed": 0, "more": 0}),
+        changed(conditions=asdict(Conditions()) | {"delay": 1.5}),
+        changed(conditions=asdict(Conditions()) | {"more": 0}),
     ],
     ids=str,
 )

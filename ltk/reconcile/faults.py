@@ -1,0 +1,123 @@
+"""Faults put into a lab that is up, and taken away again: what `ltk fault` and `lab.faults` stand on."""
+
+from __future__ import annotations
+
+from ltk.errors import InvalidInputError
+from ltk.kernel import messages, netns, paths
+from ltk.kernel.netlink import Netlink
+from ltk.lab import overlay
+from ltk.lab.faults import gives_the_same_ports
+from ltk.reconcile import fault_places
+from ltk.reconcile.apply import converge_locked, locked
+from ltk.reconcile.fault_places import listed
+from ltk.reconcile.kept_faults import InForce, keep, kept, with_faults
+from ltk.reconcile.resources import scope_of
+from ltk.supervise import client as supervisor
+from ltk.topology.expanded import Topology
+from ltk.topology.faults import (
+    ChangeAddress,
+    ChangeLink,
+    Fault,
+    FlushNat,
+    Kill,
+    Move,
+    RemoveTun,
+    Stop,
+)
+
+__all__ = ["InForce", "clear", "inject", "listed"]
+
+
+def inject(topology: Topology, fault: Fault) -> InForce | None:
+    """Put `fault` into the lab that is up as `topology` (as it was applied); returns when it is in force.
+
+    None for what is over in a moment. Raises InvalidInputError where the topology is not up or the fault
+    cannot be, BusyError where another ltk is at work on it.
+    """
+    _require_up(topology)
+    with locked(topology.name, "putting a fault into"):
+        there = listed(topology)
+        entry = InForce(fault_places.next_number(there), str(fault))
+        now = with_faults(topology)
+        match fault:
+            case ChangeAddress() | Move() | ChangeLink():
+                settled = overlay.settled(now, fault)
+                overlay.applied(now, settled)  # refused now, or never
+                entry = InForce(entry.number, str(settled))
+                keep(topology.name, [*kept(topology.name), entry])
+                converge_locked(topology)
+                fault_places.settle(with_faults(topology), there)  # rules follow who has moved
+            case Kill(node) | Stop(node):
+                if node in fault_places.held(topology.name):
+                    doing = f"putting the fault {str(fault)!r} into {topology.name}"
+                    hint = f"Clear it: ltk fault {topology.name} clear"
+                    raise InvalidInputError(doing, f"another fault holds the daemon of {node}", hint=hint)
+                fault_places.hold(topology.name, fault, entry)
+            case RemoveTun(node):
+                with Netlink.open(scope_of(topology.name, node)) as netlink:
+                    netlink.run([messages.delete_link(topology.node(node).device)])
+                return None
+            case FlushNat(site, new_ports):
+                lasts = new_ports and now.lab is not None and gives_the_same_ports(now.lab, site)
+                if lasts:
+                    others = [each for each in there if each.fault != entry.fault]
+                    fault_places.settle(now, [*others, entry])
+                fault_places.flush_nat(now, site)
+                return entry if lasts else None
+            case _:
+                fault_places.settle(now, [*there, entry])
+        return entry
+
+
+def clear(topology: Topology, number: int | None = None) -> list[InForce]:
+    """Undo one fault by its number, or all; returns those that were undone.
+
+    Raises InvalidInputError where there is no fault of that number, and as `inject`.
+    """
+    _require_up(topology)
+    with locked(topology.name, "clearing the faults of"):
+        there = listed(topology)
+        gone = [each for each in there if number in (None, each.number)]
+        if number is not None and not gone:
+            known = ", ".join(f"{each.number} ({each.fault})" for each in there) or "none"
+            doing = f"clearing fault {number} of {topology.name}"
+            raise InvalidInputError(doing, "there is no such fault", hint=f"In force are: {known}")
+        held = {node: each for node, each in fault_places.held(topology.name).items() if each in gone}
+        changes = [each for each in kept(topology.name) if each in gone]
+        keep(topology.name, [each for each in kept(topology.name) if each not in gone])
+        for node in held:
+            supervisor.release_node(topology.name, node)
+        if held or changes:
+            converge_locked(topology)  # those that were held hear only now what was wanted meanwhile
+        fault_places.settle(with_faults(topology), [each for each in there if each not in gone])
+    return gone
+
+
+def applied(topology: Topology) -> Topology:
+    """The topology of that name as it was applied last, which is what faults are put into.
+
+    Raises InvalidInputError where it is not up.
+    """
+    from ltk.reconcile.remembered import recall
+    from ltk.topology.text import read_text
+
+    _require_up(topology)
+    path = paths.applied(topology.name)
+    if not path.exists():  # it may be deleted at any time: then the file that is given says what is up
+        return topology
+    text = read_text(str(path))
+    known = recall(text)
+    if known is None:
+        from ltk.topology.load import parse_topology  # only now: it takes longer than all the rest
+
+        known = parse_topology(text.data, file=text.file, folder=text.folder)
+    return known
+
+
+def _require_up(topology: Topology) -> None:
+    doing = f"putting a fault into {topology.name}"
+    if topology.lab is None:
+        hint = "Faults are for the network of a lab, which is ltk's own."
+        raise InvalidInputError(doing, "it has no lab", hint=hint)
+    if not netns.is_namespace(scope_of(topology.name, "internet")):
+        raise InvalidInputError(doing, "it is not up", hint="Bring it up first: ltk apply FILE")

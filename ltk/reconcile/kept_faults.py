@@ -1,0 +1,69 @@
+"""Faults that change what is wanted, kept beside a topology that is up, and the topology with them in it.
+
+What the user wrote stays as it is: `ltk apply` and whatever looks for differences see the network as these
+faults have it, so that they are no drift. Everything else about a fault is read where it is in force.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ltk.errors import InvalidInputError
+from ltk.kernel import paths
+from ltk.lab import overlay
+from ltk.reconcile.files import write_private
+from ltk.topology.expanded import Topology
+from ltk.topology.faults import ChangeAddress, ChangeLink, Move, parse
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InForce:
+    """A fault that lasts, by the words that say it."""
+
+    number: int  # by which it is cleared; the newest has the highest
+    fault: str
+    stated: bool = False  # by the topology, in `lab.faults`
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of the documented JSON."""
+        return asdict(self)
+
+
+def kept(topology: str) -> list[InForce]:
+    """What is kept; nothing where nothing can be read."""
+    try:
+        entries = json.loads(paths.kept_faults(topology).read_text())["faults"]
+        return [InForce(int(e["number"]), str(e["fault"]), bool(e["stated"])) for e in entries]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def keep(topology: str, faults: Sequence[InForce]) -> None:
+    """Keep these and no others."""
+    path = paths.kept_faults(topology)
+    if not faults:
+        path.unlink(missing_ok=True)
+    elif kept(topology) != list(faults):
+        write_private(path, json.dumps({"faults": [each.to_json() for each in faults]}) + "\n")
+
+
+def with_faults(topology: Topology) -> Topology:
+    """The topology with all kept faults in it; one that cannot be any more, as without its site, is not."""
+    return fold(topology, kept(topology.name))[0] if topology.lab is not None else topology
+
+
+def fold(topology: Topology, faults: Sequence[InForce]) -> tuple[Topology, list[InForce]]:
+    """The topology with `faults` put on it one after the other, and those of them that could be."""
+    possible = []
+    for each in faults:
+        try:
+            fault = parse(each.fault, topology)
+            if isinstance(fault, ChangeAddress | ChangeLink | Move):
+                topology = overlay.applied(topology, fault)
+                possible.append(each)
+        except InvalidInputError:
+            continue
+    return topology, possible
