@@ -53,7 +53,7 @@ RTN_UNICAST = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 ARPHRD_ETHER = 1  # linux/if_arp.h
 
-IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 3, 4, 10, 18  # linux/if_link.h
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18  # linux/if_link.h
 IFLA_GROUP, IFLA_NET_NS_FD, IFLA_GSO_MAX_SIZE, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 27, 28, 41, 52, 53
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1  # linux/veth.h
@@ -136,9 +136,13 @@ def create_veth(name: str, peer_name: str, peer_namespace: int, mtu: int) -> Req
     )
 
 
-def create_bridge(name: str, mtu: int) -> Request:
-    """A bridge without ports."""
-    body = _link(name, *_marked(mtu), _kind("bridge"))
+def create_bridge(name: str, mtu: int, hardware: bytes | None = None) -> Request:
+    """A bridge without ports, with this Ethernet address (6 bytes) for good.
+
+    With None it has the lowest of its ports', and another as they come and go.
+    """
+    own = () if hardware is None else (attribute(IFLA_ADDRESS, hardware),)
+    body = _link(name, *_marked(mtu), *own, _kind("bridge"))
     return Request(f"creating the bridge {name}", body, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
 
 

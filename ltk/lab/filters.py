@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from ltk.lab.names import LAN, WAN
 from ltk.reconcile.rules import Chain
 from ltk.topology.expanded import Lab, Site
-from ltk.topology.nats import Nat, NatFiltering, TcpPolicy, UdpPolicy, Unsolicited
+from ltk.topology.nats import Ipv6, Nat, NatFiltering, TcpPolicy, UdpPolicy, Unsolicited
 
 ANSWERS_ONLY = f'iifname "{WAN}" ct state established,related accept'
 # A firewall that lets no neighbour discovery in cannot be found by the next router (RFC 4890, section 4.4.1).
 NEIGHBOURS = f'iifname "{WAN}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept'
+
+SESSIONS = "sessions"  # the set in which connection tracking counts those of each host inside
 
 _BLOCKED = "counter name blocked drop"
 
@@ -53,12 +55,24 @@ def _outwards(nat: Nat) -> Iterator[str]:
             yield f"{leaving} tcp dport != {{ 80, 443 }} {_BLOCKED}"
         case TcpPolicy.ALLOW:
             pass
+    if nat.sessions is not None:
+        # To connection tracking a session is new until it is answered; here, until its first packet has left.
+        new = f"{leaving} meta nfproto ipv4 ct status & confirmed != confirmed"
+        yield f"{new} add @{SESSIONS} {{ ip saddr ct count over {nat.sessions} }} {_BLOCKED}"
 
 
 def _behind(lab: Lab, site: Site) -> Iterator[str]:
     """Who gets through to the LAN, beside answers."""
     if site.nat.translates:
         yield f'iifname "{WAN}" ct status dnat accept'
+        not_translated = f'iifname "{WAN}" meta nfproto ipv6'
+        match site.ipv6:
+            case Ipv6.OPEN:
+                yield f"{not_translated} accept"
+            case Ipv6.FIREWALL if site.nat.unsolicited is Unsolicited.REJECT:
+                yield f"{not_translated} counter name unsolicited {_verdict(site.nat)}"
+            case _:
+                pass
         yield f'iifname "{WAN}" counter name unsolicited drop'  # nobody outside knows a way to the LAN
         return
     if site.nat.filtering is NatFiltering.ENDPOINT_INDEPENDENT:

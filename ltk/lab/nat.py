@@ -7,6 +7,8 @@ router learns of its own mappings, in maps and sets that forget as the mappings 
     perm    public port and address that was talked to. For a filtering by address.
     mapped  socket inside (and destination, where the mapping is by address) -> its public port.
 
+A set `sessions` has for each host inside what connection tracking counts of it, where that is capped.
+
 They are learned behind the translation (postrouting, after srcnat), so that two hosts with the same port
 come out right. A public port is never computed: a number used as a port directly would be byte-swapped,
 so that ports in sequence go through a map.
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from ltk.lab.filters import filter_chains
+from ltk.lab.filters import SESSIONS, filter_chains
 from ltk.lab.names import LAN, WAN
 from ltk.reconcile.resources import Ruleset
 from ltk.reconcile.rules import Chain, Store, ruleset
@@ -88,17 +90,21 @@ def _stores(nat: Nat) -> tuple[Store, ...]:
         found.append(
             Store("map", "mapped", f"ipv4_addr . inet_service{by_address} : inet_service", nat.lifetime)
         )
+    if nat.sessions is not None:
+        found.append(Store("set", SESSIONS, "ipv4_addr"))
     return (*found, Store("ct timeout", f"udp-{nat.lifetime}s", "udp", nat.lifetime))
 
 
 def _translation(lab: Lab, site: Site) -> Iterator[Chain]:
     nat, wan = site.nat, wan_address(site)
-    remember = f'meta l4proto udp ct timeout set "udp-{nat.lifetime}s"'
+    remember = f'meta nfproto ipv4 meta l4proto udp ct timeout set "udp-{nat.lifetime}s"'
     yield Chain("lifetime", "filter", "prerouting", TIMEOUTS, (remember,))
     yield Chain("inwards", "nat", "prerouting", -100, tuple(_inwards(lab, site, wan)))
     sources = [f'oifname "{WAN}" meta nfproto ipv4 jump mapping']
     if nat.hairpin:
-        sources.append(f'oifname "{LAN}" ct status dnat ct original ip daddr {wan} jump mapping')
+        # only what comes from the LAN itself: who is let in from outside keeps the address that it has
+        turned = f'oifname "{LAN}" ip saddr {site.lan[0].network} ct status dnat ct original ip daddr {wan}'
+        sources.append(f"{turned} jump mapping")
     yield Chain("source", "nat", "postrouting", 100, tuple(sources))
     yield Chain("mapping", rules=tuple(_mapping(lab, site, wan)))
     if learned := tuple(_learned(nat, wan)):

@@ -208,14 +208,17 @@ class _Probing:
         return NatMapping.ADDRESS_AND_PORT_DEPENDENT
 
     def _filtering(self, outside: Sequence[_Probe]) -> NatFiltering:
-        """RFC 5780, section 4.4: a fresh socket that has spoken to one of them; who else gets in?"""
+        """RFC 5780, section 4.4: a fresh socket that has spoken to one of them; who else gets in?
+
+        Whoever does has to be known by its own address: an answer to anybody else would not reach it.
+        """
         spoken, same_address, stranger, _ = outside
         probe = self._inside()
         mapped = self._must(self._ask(probe, spoken))
         tokens = self._after(spoken, mapped, probe, [(stranger, mapped), (same_address, mapped)])
-        if tokens[0] & probe.seen.keys():
+        if any(probe.seen.get(token) == stranger.own for token in tokens[0]):
             return NatFiltering.ENDPOINT_INDEPENDENT
-        if tokens[1] & probe.seen.keys():
+        if any(probe.seen.get(token) == same_address.own for token in tokens[1]):
             return NatFiltering.ADDRESS_DEPENDENT
         return NatFiltering.ADDRESS_AND_PORT_DEPENDENT
 

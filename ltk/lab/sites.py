@@ -143,12 +143,11 @@ def _settings(scope: str) -> Iterator[Setting]:
 
 def _public(lab: Lab, site: Site) -> Iterator[Interface]:
     """The addresses of the internet behind a site's router, those of sites behind it included."""
-    if site.nat.translates:
-        return
     for host in site.hosts:
-        yield from host.addresses
+        # beside a NAT there may be IPv6, which is not translated
+        yield from (each for each in host.addresses if each.version == 6 or not site.nat.translates)
     for other in lab.sites:
-        if other.behind == site.name:
+        if other.behind == site.name and not site.nat.translates:
             yield from map(_alone, other.wan)
 
 

@@ -8,7 +8,8 @@ from ltk.protocol.path import Path
 
 PROBE_WHILE_SENDING = 0.5  # seconds since the last probe or proof, as the next two
 PROBE_WHILE_WARM = 2.0
-PROBE_WHILE_IDLE = 20.0  # keeps a NAT's mapping: RFC 4787, REQ-5, has two minutes, many routers 30 s
+# Keeps the mapping of a NAT: RFC 4787, REQ-5, has two minutes, many routers 30 s, and some no more than 20 s.
+PROBE_WHILE_IDLE = 18.0
 
 DOUBT_AFTER = 0.5  # seconds without an answer, at the least; more where round trips are long
 AVOIDED_AFTER = 0.4  # seconds of silence here while the other side is heard by the relay

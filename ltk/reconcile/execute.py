@@ -133,7 +133,7 @@ def _bridges(topology: str, operations: Sequence[Operation]) -> None:
         match operation:
             case Create():
                 requests[bridge.scope] += [
-                    messages.create_bridge(bridge.device, bridge.mtu),
+                    messages.create_bridge(bridge.device, bridge.mtu, bridge.hardware),
                     messages.add_altname(bridge.device, mark_of(topology, bridge.device)),
                     messages.set_link(bridge.device, up=bridge.up),
                 ]

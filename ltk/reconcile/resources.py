@@ -7,12 +7,15 @@ the same key and different values are an update; nothing here knows how to chang
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2s
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Any, ClassVar, TypeAlias
 
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 Network: TypeAlias = IPv4Network | IPv6Network
 Key: TypeAlias = tuple[str, str, str]  # kind, scope, name
+
+LOCALLY_ADMINISTERED = b"\x02"  # the first byte of an Ethernet address that nobody was assigned
 
 
 def scope_of(topology: str, place: str) -> str:
@@ -113,6 +116,17 @@ class Bridge(Resource):
     @property
     def name(self) -> str:
         return self.device
+
+    @property
+    def hardware(self) -> bytes:
+        """Its Ethernet address, locally administered (IEEE 802-2014, section 8.4).
+
+        Left to the kernel it would be that of one of the ports and change as they come and go: hosts
+        would go on sending to the old one, which is no longer the router's, until they ask again. One
+        that follows from the name stays what it was even when the bridge is made anew.
+        """
+        digest = blake2s(f"{self.scope} {self.device}".encode(), digest_size=5).digest()
+        return LOCALLY_ADMINISTERED + digest
 
 
 @dataclass(frozen=True, slots=True, order=True)

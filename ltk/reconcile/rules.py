@@ -39,13 +39,14 @@ class Store:
     """What packets fill or refer to: a set, a map or a timeout of connection tracking.
 
     `type` is nft's type of a set or map, and the protocol of a timeout. The contents of sets and maps
-    come and go with the traffic, so they are nothing that anybody wants or misses.
+    come and go with the traffic, so they are nothing that anybody wants or misses. Those without a
+    `timeout` stay: a set whose elements count, and would begin anew.
     """
 
     kind: Literal["set", "map", "ct timeout"]
     name: str
     type: str
-    timeout: int  # seconds
+    timeout: int | None = None  # seconds
 
     @property
     def declaration(self) -> str:
@@ -53,7 +54,8 @@ class Store:
         if self.kind == "ct timeout":
             policy = f"{{ unreplied : {self.timeout}, replied : {self.timeout} }}"
             return f"ct timeout {self.name} {{ protocol {self.type}; l3proto ip; policy = {policy}; }}"
-        body = f"type {self.type}; size {STORE_SIZE}; flags dynamic,timeout; timeout {self.timeout}s;"
+        ends = "" if self.timeout is None else f",timeout; timeout {self.timeout}s"
+        body = f"type {self.type}; size {STORE_SIZE}; flags dynamic{ends};"
         return f"{self.kind} {self.name} {{ {body} }}"
 
     @property
@@ -61,7 +63,7 @@ class Store:
         """By what it is compared; nft leaves out timeouts that are the kernel's own, so a name tells them."""
         if self.kind == "ct timeout":
             return f"ct timeout {self.name} {self.type}"
-        return f"{self.kind} {self.name} {self.type} {self.timeout}"
+        return " ".join(map(str, filter(None, (self.kind, self.name, self.type, self.timeout))))
 
 
 def ruleset(
@@ -114,6 +116,8 @@ def _reported(entry: Mapping[str, Any]) -> str:
             return f"map {name} {_joined(key)} : {_joined(value)} {timeout}"
         case {"set": {"name": name, "type": key, "timeout": timeout}}:
             return f"set {name} {_joined(key)} {timeout}"
+        case {"set": {"name": name, "type": key}}:
+            return f"set {name} {_joined(key)}"
     return f"{', '.join(entry)} of somebody else"
 
 

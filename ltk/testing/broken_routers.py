@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
+from ltk.kernel import messages
+from ltk.kernel.messages import Request
 from ltk.lab import nat as lab_nat
 from ltk.lab import sites as lab_sites
 from ltk.reconcile.resources import Ruleset
+from ltk.reconcile.rules import Chain
 from ltk.testing.breaking import mutant, replace
 from ltk.topology.expanded import Lab, Site
 from ltk.topology.nats import NatFiltering, NatMapping
@@ -53,3 +56,30 @@ def _nat_one_port_for_all() -> None:
         return make(scope, lab, site)
 
     replace(lab_sites, "router_rules", independent)
+
+
+@mutant("nat-hairpin-for-everybody")
+def _nat_hairpin_for_everybody() -> None:
+    """Whoever is let in from outside comes in under the router's own address, as neighbours do."""
+    translation = lab_nat._translation
+
+    def hiding(lab: Lab, site: Site) -> Iterator[Chain]:
+        for chain in translation(lab, site):
+            rules = (
+                rule.replace(f" ip saddr {site.lan[0].network} ct status", " ct status")
+                for rule in chain.rules
+            )
+            yield dataclasses.replace(chain, rules=tuple(rules))
+
+    replace(lab_nat, "_translation", hiding)
+
+
+@mutant("lan-with-a-ports-address")
+def _lan_with_a_ports_address() -> None:
+    """The Ethernet address of a LAN is left to the kernel, which takes the lowest of its ports'."""
+    make = messages.create_bridge
+
+    def unpinned(name: str, mtu: int, _hardware: bytes | None = None) -> Request:
+        return make(name, mtu)
+
+    replace(messages, "create_bridge", unpinned)

@@ -91,16 +91,20 @@ def claim(
     path: Path,
     findings: Findings,
     shift: int = 0,
+    elsewhere: int | None = None,
 ) -> dict[int, int]:
     """Take the stated addresses of `path`, each the first of a run for `names`, from their pools.
 
-    `shift` is added to each. Returns, by IP version, the first number that was taken.
+    `shift` is added to each. Those of the IP version `elsewhere` are taken at another time. Returns, by
+    IP version, the first number that was taken.
     """
     claimed: dict[int, int] = {}
     for index, stated in enumerate(given):
         at = (*path, index)
         if findings.has(at):
             continue  # one message for all the copies
+        if stated.version == elsewhere:
+            continue
         pool = pools.get(stated.version)
         if pool is None:
             findings.add(at, f"{stated} is an IPv{stated.version} address, and there is no such subnet")

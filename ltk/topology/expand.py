@@ -18,7 +18,7 @@ from ltk.topology.model import DEFAULT_SERVER_PORT, SecretSpec, TopologySpec
 from ltk.topology.pairs import check_pairs, pairs_of
 from ltk.topology.problems import Findings
 from ltk.topology.render import render
-from ltk.topology.routers import check_nat
+from ltk.topology.routers import check_ipv6, check_nat
 from ltk.topology.stated_faults import with_stated_faults
 from ltk.topology.underlay import Place, address_lab, settle
 
@@ -46,6 +46,8 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     check_links(itertools.chain.from_iterable(sites.values()), findings)
     for copies in sites.values():
         check_nat(copies[0], findings)
+        if spec.lab is not None and not findings.doubts(("lab", "internet")):
+            check_ipv6(copies[0], spec.lab.internet, findings)
     check_nodes(spec, everyone, findings)
     check_pairs(spec, nodes, findings)
     tunnel = _tunnel_addresses(spec, nodes, findings)

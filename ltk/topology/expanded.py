@@ -19,7 +19,7 @@ from ipaddress import (
 )
 from typing import Literal, TypeAlias
 
-from ltk.topology.nats import OPEN, Nat
+from ltk.topology.nats import OPEN, Ipv6, Nat
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Interface: TypeAlias = IPv4Interface | IPv6Interface
@@ -100,7 +100,7 @@ class Host:
     """A node's place in a lab: its underlay addresses and the way out."""
 
     node: str
-    addresses: tuple[Interface, ...]  # one per address family
+    addresses: tuple[Interface, ...]  # one per address family; behind a NAT, that of its LAN first
     gateways: tuple[Address, ...]  # one per address family, in the order of `addresses`
     link: Link | None = None  # of its cable to the router; None: a plain cable
 
@@ -132,7 +132,8 @@ class Forward:
 class Site:
     """A router with hosts, and perhaps further sites, behind it.
 
-    `lan` is the router's side; it is empty where nothing is translated.
+    `lan` is the router's side; it is empty where nothing is translated. Hosts behind a NAT have an IPv6
+    address of the internet as well where `ipv6` lets them.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Site:
     gateways: tuple[Address, ...] = ()  # the next hops, in the order of `wan`
     forward: tuple[Forward, ...] = ()
     one_to_one: str | None = None  # the host or site that gets all that nobody asked for
+    ipv6: Ipv6 = Ipv6.NONE  # beside a NAT; without one, `nat` says it of both families
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from ltk.topology.expanded import Address, Network, P2p, PathPolicy, Role, SecretSource
 from ltk.topology.nats import (
     PRESETS,
+    Ipv6,
     Nat,
     NatFiltering,
     NatMapping,
@@ -312,6 +313,8 @@ class NatSpec(Spec):
     """Which UDP may leave the site; dns-only is the port 53."""
     tcp: TcpPolicy | None = None
     """Which TCP may leave the site; web-only is the ports 80 and 443."""
+    sessions: Integer | None = Field(default=None, ge=1, le=MAX_PORT)
+    """How many sessions of UDP, TCP and pings a host inside may have at once. Default: any number."""
 
     @property
     def nat(self) -> Nat:
@@ -355,6 +358,8 @@ class SiteSpec(Spec):
     """The nodes that stand here: a list of names, or a mapping from names to where exactly."""
     lan: Lan | None = None
     """The IPv4 subnet behind a NAT; sites may share one. Default: the next free from 192.168.1.0/24 on."""
+    ipv6: Ipv6 | None = None
+    """What a router with a NAT does to IPv6: there is none, only answers come in, or all. Default: none."""
     wan: Addresses | None = None
     """The router's public address, or a list of one per family; with count the first of a run."""
     link: LinkSpec | None = None

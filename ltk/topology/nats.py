@@ -61,6 +61,14 @@ class TcpPolicy(StrEnum):
     WEB_ONLY = "web-only"
 
 
+class Ipv6(StrEnum):
+    """What a router that translates IPv4 does to IPv6, which it does not translate."""
+
+    NONE = "none"  # there is none behind it
+    FIREWALL = "firewall"  # hosts are public, and only answers come in
+    OPEN = "open"
+
+
 @dataclass(frozen=True, slots=True)
 class Nat:
     """A kind of router. Where nothing is translated, `hairpin` is false and `ports` is preserve."""
@@ -73,6 +81,7 @@ class Nat:
     lifetime: int = DEFAULT_LIFETIME  # seconds, of a UDP mapping that is idle
     udp: UdpPolicy = UdpPolicy.ALLOW
     tcp: TcpPolicy = TcpPolicy.ALLOW
+    sessions: int | None = None  # of each host inside at once (RFC 6888, REQ-4); None: as many as it likes
 
     @property
     def translates(self) -> bool:

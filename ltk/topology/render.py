@@ -93,6 +93,7 @@ def _site(site: Site) -> dict[str, Any]:
         "forward": {f"{each.protocol}/{each.port}": f"{each.to}:{each.inside}" for each in site.forward}
         or None,
         "one_to_one": site.one_to_one,
+        "ipv6": site.ipv6.value if site.nat.translates else None,
     }
     stated = {key: value for key, value in optional.items() if value is not None}
     hosts = {host.node: _host(host) for host in site.hosts}
@@ -109,6 +110,8 @@ def _nat(nat: Nat) -> str | dict[str, Any]:
     spelled: dict[str, Any] = {"mapping": nat.mapping.value, "filtering": nat.filtering.value}
     if nat.translates:
         spelled |= {"hairpin": nat.hairpin, "ports": nat.ports.value}
+    if nat.sessions is not None:
+        spelled["sessions"] = nat.sessions
     return spelled | {
         "unsolicited": nat.unsolicited.value,
         "lifetime": f"{nat.lifetime}s",

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Literal
 
 from ltk.topology.copies import SiteCopy
-from ltk.topology.expanded import Forward
+from ltk.topology.expanded import Forward, Network
 from ltk.topology.model import SiteSpec
-from ltk.topology.nats import PRESETS, Nat, NatFiltering, NatMapping, NatPreset, Ports, Unsolicited
+from ltk.topology.nats import PRESETS, Ipv6, Nat, NatFiltering, NatMapping, NatPreset, Ports, Unsolicited
 from ltk.topology.problems import Findings, Path
 from ltk.topology.values import MAX_PORT, quote
 from ltk.topology.words import suggest
 
-_KEYS_OF_TRANSLATION = ("hairpin", "ports")
+_KEYS_OF_TRANSLATION = ("hairpin", "ports", "sessions")
 _PUBLIC = re.compile(r"(udp|tcp)/([0-9]{1,5})")
 _TARGET = re.compile(r"([^:]+)(?::([0-9]{1,5}))?")
 
@@ -29,8 +29,8 @@ def nat_of(site: SiteSpec) -> Nat:
             nat = spec.nat
     if nat.translates:
         return nat
-    # without translation there is nothing to turn around and no port to choose
-    nat = replace(nat, hairpin=False, ports=Ports.PRESERVE)
+    # without translation there is nothing to turn around, no port to choose and no session to count
+    nat = replace(nat, hairpin=False, ports=Ports.PRESERVE, sessions=None)
     if nat.filtering is NatFiltering.ENDPOINT_INDEPENDENT:
         return replace(nat, unsolicited=Unsolicited.ACCEPT)
     return nat
@@ -124,6 +124,20 @@ def check_nat(site: SiteCopy, findings: Findings) -> None:
                 f"a mapping that is {nat.mapping} cannot preserve ports: one destination's would be another's"
             )
             findings.add((*path, "ports"), problem, "random, sequential or block-512")
+
+
+def check_ipv6(site: SiteCopy, internet: Sequence[Network], findings: Findings) -> None:
+    """There is IPv6 beside a NAT only where the internet has it and the router is on the internet itself."""
+    word, path = site.spec.ipv6, (*site.path, "ipv6")
+    if word is None or any(findings.doubts((*site.path, key)) for key in ("nat", "behind", "ipv6")):
+        return
+    if not nat_of(site.spec).translates:
+        findings.add(path, "is for a site with a NAT", "without one, nat holds for both families")
+    elif word is not Ipv6.NONE and site.spec.behind is not None:
+        problem = f"a site behind {site.spec.behind} has an address of its LAN, which is IPv4, and no other"
+        findings.add(path, problem, "leave ipv6 out")
+    elif word is not Ipv6.NONE and all(network.version == 4 for network in internet):
+        findings.add(path, "the lab's internet has no IPv6", "add an IPv6 subnet to lab.internet")
 
 
 def _outwards(name: str, parents: Mapping[str, str]) -> Iterator[str]:

@@ -3,23 +3,24 @@
 The internet's core has the first address of each of its subnets. Then, in the file's order, each
 site's router gets one address per subnet, and so does each host of a site without NAT, reached
 through that router. Behind a NAT the router has the first address of the LAN and hosts the next, and
-so have the routers of sites that stand in it.
+so have the routers of sites that stand in it; where there is IPv6 beside the NAT, hosts have one of
+the internet's as well.
 Whatever the file states is taken first; only then are free addresses handed out.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from ltk.topology.addresses import Pool, address, alone, claim, free_lans, interface
 from ltk.topology.copies import NodeCopy, SiteCopy
-from ltk.topology.expanded import Address, Forward, Host, Interface, Lab, Network, Role, Site
+from ltk.topology.expanded import Address, Forward, Host, Lab, Network, Role, Site
 from ltk.topology.links import link_of
 from ltk.topology.model import DEFAULT_SERVER_PORT, HostSpec, LabSpec
-from ltk.topology.nats import Nat, NatPreset
+from ltk.topology.nats import Ipv6, Nat, NatPreset
 from ltk.topology.problems import Findings, Path
 from ltk.topology.routers import forwards_of, inside_name, nat_of, parents_of
 from ltk.topology.values import host_range, networks_overlap
@@ -65,6 +66,14 @@ class Place:
     @property
     def has_nat(self) -> bool:
         return self.nat.translates
+
+    @property
+    def ipv6(self) -> Ipv6:
+        return self.copy.spec.ipv6 or Ipv6.NONE
+
+    def is_routed(self, version: int) -> bool:
+        """Whether its hosts have addresses of the internet of that IP version."""
+        return not self.has_nat or (version == 6 and self.ipv6 is not Ipv6.NONE)
 
     @property
     def is_public(self) -> bool:
@@ -234,9 +243,9 @@ def _claim_stated(pools: Mapping[int, Pool], places: list[Place], findings: Find
         shift = place.copy.index
         if place.is_public:
             _claim_wan(pools, place, findings)
-        if not place.has_nat:
+        if place.is_routed(6):  # those of its LAN, if it has one, follow with that
             for stand in place.stands:
-                _claim_hosts(pools, place, stand, findings, shift)
+                _claim_hosts(pools, place, stand, findings, shift, 4 if place.has_nat else None)
 
 
 def _claim_wan(pools: Mapping[int, Pool], place: Place, findings: Findings) -> None:
@@ -245,25 +254,31 @@ def _claim_wan(pools: Mapping[int, Pool], place: Place, findings: Findings) -> N
 
 
 def _claim_hosts(
-    pools: Mapping[int, Pool], place: Place, stand: Stand, findings: Findings, shift: int
+    pools: Mapping[int, Pool],
+    place: Place,
+    stand: Stand,
+    findings: Findings,
+    shift: int,
+    elsewhere: int | None,
 ) -> None:
     path = (*stand.path, "address")
-    first = claim(pools, stand.spec.address or (), stand.names, path, findings, shift)
+    first = claim(pools, stand.spec.address or (), stand.names, path, findings, shift, elsewhere)
     for index, name in enumerate(stand.names):
-        place.hosts[name] = {version: number + index for version, number in first.items()}
+        claimed = {version: number + index for version, number in first.items()}
+        place.hosts.setdefault(name, {}).update(claimed)
 
 
 def _hand_out_public(pools: Mapping[int, Pool], places: list[Place], findings: Findings) -> None:
     """One address per family for every router and every host without NAT that has none yet."""
-    owners = [
-        owner
-        for place in places
-        for owner in (
-            *([(place.name, place.wan)] if place.is_public else ()),
-            *(() if place.has_nat else place.hosts.items()),
-        )
-    ]
     for version, pool in pools.items():
+        owners = [
+            owner
+            for place in places
+            for owner in (
+                *([(place.name, place.wan)] if place.is_public else ()),
+                *(place.hosts.items() if place.is_routed(version) else ()),
+            )
+        ]
         for name, numbers in owners:
             if version not in numbers:
                 number = pool.take_next(name)
@@ -299,7 +314,7 @@ def _address_lan(place: Place, routers: list[Place], lans: Iterator[IPv4Network]
     pools = {4: Pool(lan, "the LAN")}
     place.inside = {4: pools[4].take_next(place.name) or 0}
     for stand in place.stands:
-        _claim_hosts(pools, place, stand, findings, shift=0)
+        _claim_hosts(pools, place, stand, findings, 0, 6 if place.is_routed(6) else None)
     for router in routers:
         _claim_wan(pools, router, findings)
     for name, numbers in (*place.hosts.items(), *((each.name, each.wan) for each in routers)):
@@ -333,10 +348,12 @@ def _site(place: Place, internet: tuple[Network, ...], core: tuple[Address, ...]
         hosts = (Host(name, tuple(map(alone, addresses)), wan, links.get(name)) for name, addresses in public)
     else:
         lan = (IPv4Interface((place.inside[4], place.lan.prefixlen)),)
-        gateway: tuple[Address, ...] = (lan[0].ip,)
+        outside = [network for network in internet if place.is_routed(network.version)]
+        gateway: tuple[Address, ...] = (lan[0].ip, *(each for each in wan if place.is_routed(each.version)))
         hosts = (
-            Host(name, _on_lan(place.lan, numbers), gateway, links.get(name))
+            Host(name, (inside, *map(alone, _public_address(numbers, outside))), gateway, links.get(name))
             for name, numbers in place.hosts.items()
+            for inside in (interface(place.lan, numbers[4]),)
         )
     return Site(
         name=place.name,
@@ -349,12 +366,9 @@ def _site(place: Place, internet: tuple[Network, ...], core: tuple[Address, ...]
         gateways=gateways,
         forward=place.forward,
         one_to_one=place.one_to_one,
+        ipv6=place.ipv6,
     )
 
 
-def _public_address(numbers: Mapping[int, int], internet: tuple[Network, ...]) -> tuple[Address, ...]:
+def _public_address(numbers: Mapping[int, int], internet: Sequence[Network]) -> tuple[Address, ...]:
     return tuple(address(network, numbers[network.version]) for network in internet)
-
-
-def _on_lan(lan: IPv4Network, numbers: Mapping[int, int]) -> tuple[Interface, ...]:
-    return (interface(lan, numbers[4]),)

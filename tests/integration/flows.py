@@ -20,6 +20,11 @@ from ltk.kernel import conntrack
 TABLE = "proof"
 DATA = 200  # bytes of an IP packet: more than any probe or handshake; pings here are larger
 NEW_PORT = 35000
+LEARNED = (
+    ("map", "mapped"),
+    ("map", "eim"),
+    ("set", "perm"),
+)  # of a router; not each has all
 PING = ["-s", "200"]  # an echo request that makes a datagram of data
 
 
@@ -174,3 +179,6 @@ def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:
         rule = f"meta l4proto udp snat ip to {Places.of(lab).address[site]}:{NEW_PORT}"
         lab.run(site, "nft", "insert", "rule", "inet", "ltk", "mapping", *rule.split())
     conntrack.flush(lab.scope(site))
+    for kind, name in LEARNED:
+        # not every kind of NAT has each
+        lab.run(site, "nft", "flush", kind, "inet", "ltk", name, check=False)

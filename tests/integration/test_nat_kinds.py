@@ -179,6 +179,14 @@ def test_routers_are_made_as_the_file_says(key: str, value: object, lab: Callabl
     assert found[key] == value, found
 
 
+def test_who_is_let_in_beside_a_hairpin_comes_under_its_own_address(lab: Callable[..., Lab]) -> None:
+    """Otherwise its flow, where it is the first, would stand in the way of the host's own."""
+    made = lab(topology("    home: {nat: cgnat}\n"), apply=False)
+    assert ltk(["apply", str(made.path)]) == 0
+    found = probed(made, "home")["home"]["found"]
+    assert (found["filtering"], found["hairpin"]) == (EIM, True), found
+
+
 @pytest.mark.parametrize("word", ["nowhere", "hub"])
 def test_a_site_that_is_none_is_named_with_those_that_are(word: str, lab: Callable[..., Lab]) -> None:
     made = lab(topology("    home: {nat: home}\n"), apply=False)

@@ -27,6 +27,7 @@ CAPTURE = "tests/unit/capture/test_record.py"
 KINDS = "tests/integration/test_nat_kinds.py"
 FAULTS = "tests/integration/test_faults.py"
 WIRE = "tests/unit/lab/test_wire_conditions.py"
+LANS = "tests/integration/test_lans.py"
 PROTOCOL = "tests/unit/protocol"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
@@ -300,6 +301,16 @@ PROOFS = (
         "'mapping': 'endpoint-independent'",
     ),
     Proof(
+        "nat-hairpin-for-everybody",
+        f"{KINDS}::test_who_is_let_in_beside_a_hairpin_comes_under_its_own_address",
+        "'filtering': 'address-and-port-dependent'",
+    ),
+    Proof(
+        "lan-with-a-ports-address",
+        f"{LANS}::test_a_cable_that_joins_a_lan_and_leaves_it_costs_the_hosts_there_nothing",
+        "answers with the cable, and without it again",
+    ),
+    Proof(
         "burst-loss-papered-over",
         f"{PROTOCOL}/test_burst.py::test_a_lost_datagram_splits_the_super_packet_and_the_rest_still_owes",
         "assert [len(each) for each in opened]",
@@ -399,7 +410,7 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"LTK_MUTANT": proof.mutant}
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
-    if proof.test.startswith(("tests/unit", KINDS, FAULTS)):
+    if proof.test.startswith(("tests/unit", KINDS, FAULTS, LANS)):
         beside = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))
         options += ["-p", "break_the_product"]

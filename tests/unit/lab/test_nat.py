@@ -16,12 +16,13 @@ KINDS = [kind for kind in NatPreset if kind is not NatPreset.NONE]
 TRANSLATING = [kind for kind in KINDS if kind is not NatPreset.FIREWALL]
 
 
-def ruleset(nat: str, more: str = "") -> Ruleset:
+def ruleset(nat: str, more: str = "", internet: str = "203.0.113.0/24") -> Ruleset:
     text = f"""
 name: t
 network: {{subnet: 10.0.0.0/24}}
 nodes: {{hub: {{role: server}}, alice: {{}}}}
 lab:
+  internet: {internet}
   sites:
     cloud: {{hosts: [hub]}}
     home: {{nat: {nat}, hosts: [alice]{more}}}
@@ -43,8 +44,8 @@ def rules(text: str) -> dict[str, list[str]]:
     return found
 
 
-def router(nat: str, more: str = "") -> dict[str, list[str]]:
-    return rules(ruleset(nat, more).text)
+def router(nat: str, more: str = "", internet: str = "203.0.113.0/24") -> dict[str, list[str]]:
+    return rules(ruleset(nat, more, internet).text)
 
 
 WAN = "203.0.113.4"  # after the core, the cloud and the hub
@@ -80,7 +81,23 @@ def test_a_weaker_filter_lets_in_by_what_was_learned() -> None:
 def test_a_hairpin_turns_around_both_ways() -> None:
     chains = router("home")
     assert any(rule.startswith('iifname "lan"') for rule in chains["inwards"])
-    assert f'oifname "lan" ct status dnat ct original ip daddr {WAN} jump mapping' in chains["source"]
+    turned = f'oifname "lan" ip saddr 192.168.1.0/24 ct status dnat ct original ip daddr {WAN} jump mapping'
+    assert turned in chains["source"]
+
+
+def test_a_cap_counts_what_has_not_left_yet_and_drops_what_is_too_much() -> None:
+    capped = ruleset("{preset: home, sessions: 64}")
+    assert "set sessions { type ipv4_addr; size 65535; flags dynamic; }" in capped.text
+    (rule,) = (rule for rule in rules(capped.text)["forward"] if "@sessions" in rule)
+    assert rule.endswith("add @sessions { ip saddr ct count over 64 } counter name blocked drop")
+    assert "sessions" not in ruleset("home").text
+
+
+@pytest.mark.parametrize(("ipv6", "accepted"), [("none", 0), ("firewall", 0), ("open", 1)])
+def test_ipv6_beside_a_nat_comes_in_where_the_file_opens_it(ipv6: str, accepted: int) -> None:
+    forwarded = router("home", f", ipv6: {ipv6}", '[203.0.113.0/24, "2001:db8::/64"]')["forward"]
+    assert forwarded.count('iifname "wan" meta nfproto ipv6 accept') == accepted
+    assert forwarded[-1] == 'iifname "wan" counter name unsolicited drop'
 
 
 def test_a_forward_comes_before_what_was_learned_and_keeps_its_port() -> None:
