@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ltk.errors import InvalidInputError
-from ltk.protocol.config import P2p, PathPolicy
+from ltk.protocol.config import HardNat, P2p, PathPolicy
 
 VERSION = 1
 KEY_SIZE = 32  # bytes; Curve25519 points and scalars, pre-shared keys
@@ -52,7 +52,8 @@ class PeerSettings:
     """One peer of the node.
 
     `public_key` is base64 as `wg` writes it; `endpoint` is "host:port" or "[v6]:port", where host may
-    be a name; `keepalive` is in seconds, 0 for none. `p2p` and `path` count between clients only.
+    be a name; `keepalive` is in seconds, 0 for none. `p2p`, `hard_nat` and
+    `path` count between clients only.
     """
 
     name: str
@@ -63,6 +64,7 @@ class PeerSettings:
     allowed_ips: tuple[IPv4Network | IPv6Network, ...]
     keepalive: int
     p2p: P2p = P2p.ON_DEMAND
+    hard_nat: HardNat = HardNat.BIRTHDAY
     path: PathPolicy = PathPolicy.AUTO
 
     def to_json(self) -> dict[str, object]:
@@ -76,6 +78,7 @@ class PeerSettings:
             "allowed_ips": [str(network) for network in self.allowed_ips],
             "keepalive": self.keepalive,
             "p2p": self.p2p.value,
+            "hard_nat": self.hard_nat.value,
             "path": self.path.value,
         }
 
@@ -284,6 +287,7 @@ def _peer(fields: _Fields) -> PeerSettings:
         allowed_ips=fields.parsed_list("allowed_ips", ip_network, "a network, such as 10.0.0.0/24"),
         keepalive=fields.whole("keepalive", 0, KEEPALIVE_LIMIT),
         p2p=fields.parsed_or("p2p", P2p, "one of " + ", ".join(P2p), P2p.ON_DEMAND),
+        hard_nat=fields.parsed_or("hard_nat", HardNat, "one of " + ", ".join(HardNat), HardNat.BIRTHDAY),
         path=fields.parsed_or("path", PathPolicy, "one of " + ", ".join(PathPolicy), PathPolicy.AUTO),
     )
     fields.nothing_else()

@@ -27,6 +27,7 @@ from ltk.node.scrape import PageServer
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerKind
+from ltk.protocol.messages import STUN_SOCKET
 from ltk.protocol.primitives import public_key_of
 
 OFFLOADS = "LTK_OFFLOADS"  # set to "off", everything is done packet by packet
@@ -85,7 +86,7 @@ class Daemon:
             undo.callback(udp.close)
             stun = None
             if config.role is Role.SERVER:
-                stun = Udp.open(0, self._drops)
+                stun = Udp.open(0, self._drops, number=STUN_SOCKET)
                 undo.callback(stun.close)
             self._stun_port = 0 if stun is None else stun.port
             self._poller = Poller()
@@ -270,6 +271,7 @@ class Daemon:
                     keepalive=float(peer.keepalive),
                     kind=PeerKind(peer.role.value),
                     p2p=peer.p2p,
+                    hard_nat=peer.hard_nat,
                     path=peer.path,
                 )
                 for peer in config.peers

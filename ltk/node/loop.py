@@ -12,7 +12,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
+from ltk.errors import LtkError
 from ltk.node.inbox import Inbox, work
 from ltk.node.poller import BROKEN, IN, Poller
 from ltk.node.tun import DeviceGoneError, Tun
@@ -28,6 +30,7 @@ PATIENCE = 0.25  # seconds that timers wait for what has arrived to be taken
 ENOUGH = 1 << 15  # bytes that are sent before more is read: small packets leave together, large ones at once
 
 DEVICE_GONE = "device-gone"  # a packet for the device while there was none
+NO_SOCKET = "udp-no-socket"  # a datagram from one more socket, while the process may have no more
 
 
 class Loop:
@@ -51,7 +54,8 @@ class Loop:
     ) -> None:
         self.tun: Tun | None = None
         self.udp = udp
-        self.stun = stun
+        self._sockets: dict[int, Udp] = {}  # all others, by the engine's numbers for them
+        self._closing: list[int] = []  # of those, at the end of the turn: one of them may be read just now
         self._poller = poller
         self._engine = engine
         self._drops = drops
@@ -65,7 +69,7 @@ class Loop:
         self._packet = buffer(HEADROOM + PACKET_LIMIT + TAILROOM)
         poller.watch(udp.fileno(), IN, self._udp_ready)
         if stun is not None:
-            poller.watch(stun.fileno(), IN, self._stun_ready)
+            self._watch(stun)
 
     def run(self) -> None:
         """Turn until `stop`; returns within one turn of it."""
@@ -94,13 +98,18 @@ class Loop:
         """Carry out all that the engine has to say; due after whatever has been told to it."""
         engine = self._engine
         while (transmit := engine.poll_transmit()) is not None:
-            data, to, socket, size = transmit
+            data, to, size, hops = transmit
+            udp = self._socket(to.socket) if to.socket else self.udp
+            if udp is None:
+                continue
             if size:
-                self.udp.send_burst(data, size, to)
-            elif not socket:
-                self.udp.send(data, to)
-            elif self.stun is not None:
-                self.stun.send(data, to)
+                udp.send_burst(data, size, to)
+            elif not hops:
+                udp.send(data, to)
+            else:
+                udp.send_near(data, to, hops)
+        while (number := engine.poll_closed()) is not None:
+            self._closing.append(number)
         while (packet := engine.poll_deliver()) is not None:
             self._deliver(packet)
         while (event := engine.poll_event()) is not None:
@@ -109,10 +118,33 @@ class Loop:
     def close(self) -> None:
         """Give back the device and the port."""
         self._let_go_of_tun()
-        for each in (self.udp, self.stun):
-            if each is not None:
-                self._poller.forget(each.fileno())
-                each.close()
+        for each in (self.udp, *self._sockets.values()):
+            self._poller.forget(each.fileno())
+            each.close()
+        self._sockets.clear()
+
+    def _socket(self, number: int) -> Udp | None:
+        """Return a socket beside the main one, opened now if need be; None, counted, where it cannot be."""
+        known = self._sockets.get(number)
+        if known is not None:
+            return known
+        try:
+            opened = Udp.open(0, self._drops, offloads=self.udp.cuts or self.udp.joins, number=number)
+        except LtkError:
+            self._drops[NO_SOCKET] += 1
+            return None
+        self._watch(opened)
+        return opened
+
+    def _watch(self, udp: Udp) -> None:
+        self._sockets[udp.number] = udp
+        self._poller.watch(udp.fileno(), IN, partial(self._receive_all, udp))
+
+    def _close_socket(self, number: int) -> None:
+        closed = self._sockets.pop(number, None)
+        if closed is not None:
+            self._poller.forget(closed.fileno())
+            closed.close()
 
     def _turn(self) -> None:
         if self._inbox.is_empty:
@@ -126,6 +158,9 @@ class Loop:
         if self._next_timeout() <= now and (self._inbox.is_empty or now - self._behind_since > PATIENCE):
             self._engine.handle_timeout(now)
             self.drain()
+
+        while self._closing:
+            self._close_socket(self._closing.pop())
 
     def _wait(self, until: float) -> None:
         """Sleep until a packet, a request, a signal or `until` (monotonic seconds); take what there is."""
@@ -163,22 +198,21 @@ class Loop:
         self._engine.handle_vnet_packet(Packet(buffer, HEADROOM, start + length), now)
         return length
 
-    def _udp_ready(self, _mask: int) -> None:
-        if not self._inbox.is_empty or not self._receive(self.udp, 0):
-            self._inbox.fill(self.udp, self._datagrams)
+    def _udp_ready(self, mask: int) -> None:
+        self._receive_all(self.udp, mask)
 
-    def _stun_ready(self, _mask: int) -> None:
-        if self.stun is not None:
-            self._receive(self.stun, 1)
+    def _receive_all(self, udp: Udp, _mask: int) -> None:
+        if not self._inbox.is_empty or not self._receive(udp):
+            self._inbox.fill(udp, self._datagrams)
 
-    def _receive(self, udp: Udp, socket: int) -> bool:
+    def _receive(self, udp: Udp) -> bool:
         """Take what has arrived; return False where there may be more of it than a turn has room for."""
         now, buffer, left = self._clock(), self._datagrams, BUDGET
         while left > 0 and (received := udp.receive(buffer)) is not None:
             length, size, source = received
             left -= work(length)
             if source is not None:
-                self._take(buffer[:length], size, source, now, socket)
+                self._take(buffer[:length], size, source, now)
         self.drain()
         return left > 0
 
@@ -190,11 +224,11 @@ class Loop:
             self._take(*arrived, now)
         self.drain()
 
-    def _take(self, data: memoryview, size: int, source: Endpoint, now: float, socket: int = 0) -> None:
+    def _take(self, data: memoryview, size: int, source: Endpoint, now: float) -> None:
         if size < len(data):
             self._engine.handle_burst(data, size, source, now)
         else:
-            self._engine.handle_datagram(data, source, now, socket)
+            self._engine.handle_datagram(data, source, now)
         if self._engine.queued > ENOUGH:
             self.drain()
 

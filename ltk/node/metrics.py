@@ -46,6 +46,7 @@ def text(collector: Collector) -> str:
 def _of_peers(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Metric]:
     attempts = _counter("ltk_p2p_attempts", "Attempts at a direct path that have ended.", "peer", "result")
     retries = _counter("ltk_p2p_retries", "Attempts at a direct path after a failed one.", "peer")
+    probes = _counter("ltk_p2p_probes", "Probes of attempts at a direct path.", "peer", "method")
     switches = _counter("ltk_path_switches", "Changes between the direct path and the relay.", "peer")
     packets = _counter("ltk_path_packets", "Datagrams of a peer by path.", "peer", "path", "direction")
     octets = _counter("ltk_path_bytes", "Bytes of a peer by path (UDP payload).", "peer", "path", "direction")
@@ -57,6 +58,8 @@ def _of_peers(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Metric
         attempts.add_metric([*labels, "failure"], failed)
         attempts.add_metric([*labels, "success"], peer["direct_successes"])
         retries.add_metric(labels, max(0, tried - 1))
+        for method, count in peer["direct_probes"].items():
+            probes.add_metric([*labels, method], count)
         switches.add_metric(labels, peer["switches"])
         for path in PATHS:
             for direction in DIRECTIONS:
@@ -67,7 +70,7 @@ def _of_peers(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Metric
             ages.add_metric(labels, peer["handshake_age_s"])
         if peer["rtt_ms"] is not None:
             round_trips.add_metric(labels, peer["rtt_ms"] / 1000)
-    yield from (attempts, retries, switches, packets, octets, ages, round_trips)
+    yield from (attempts, retries, probes, switches, packets, octets, ages, round_trips)
 
 
 def _of_nodes(statuses: Mapping[str, Any]) -> Iterator[Metric]:

@@ -23,6 +23,7 @@ from ltk.protocol.engine import (
     HandshakeCompleted,
     HandshakeGaveUp,
     HelloReceived,
+    Nat,
     NatClassified,
     NatMapping,
     Observed,
@@ -33,6 +34,7 @@ from ltk.protocol.engine import (
     SessionErased,
     Traffic,
 )
+from ltk.protocol.search import Method
 
 VERSION = 1
 
@@ -52,7 +54,7 @@ def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]
         "device": {"name": config.device, "state": "gone" if loop.tun is None else "attached"},
         "listen": loop.udp.port,
         "endpoint_observed": None if node.observed is None else endpoint_text(node.observed),
-        "nat": {"mapping": _words(node.mapping)},
+        "nat": _nat(node.nat),
         "announcements": {"sent": node.announce_attempts, "acknowledged": node.announce_acks},
         "handshakes": dict(node.handshakes),
         "peers": [_peer(peer) for peer in engine.status(now)],
@@ -99,8 +101,9 @@ def describe(event: Event) -> str:
             return f"{peer}: attempt {number} failed, {reason}; next in {retry_in:.0f} s"
         case Observed(endpoint):
             return f"observed as {endpoint_text(endpoint)}"
-        case NatClassified(mapping):
-            return f"the NAT's mapping is {_words(mapping)}"
+        case NatClassified(nat):
+            ports = f", its ports come in steps of {nat.step}" if nat.step else ""
+            return f"the NAT's mapping is {_words(nat.mapping)}{ports}"
         case _:
             return str(event)
 
@@ -125,6 +128,12 @@ def _words(mapping: NatMapping) -> str | None:
     return None if mapping is NatMapping.UNKNOWN else mapping.name.lower().replace("_", "-")
 
 
+def _nat(nat: Nat) -> dict[str, object]:
+    """Its mapping, and its rule for ports, which is known only where it maps by destination."""
+    ports = None if not nat.is_hard else "sequential" if nat.step else "random"
+    return {"mapping": _words(nat.mapping), "ports": ports, "step": nat.step or None}
+
+
 def _peer(peer: PeerStatus) -> dict[str, object]:
     return {
         "name": peer.name,
@@ -143,6 +152,7 @@ def _peer(peer: PeerStatus) -> dict[str, object]:
         "direct_attempts": peer.direct_attempts,
         "direct_successes": peer.direct_successes,
         "direct_failures": peer.direct_failures,
+        "direct_probes": {each.name.lower(): peer.probes.get(each, 0) for each in Method},
         "switches": peer.switches,
     }
 

@@ -1,4 +1,4 @@
-"""The node's one UDP socket, for both address families where the machine has both.
+"""The node's UDP sockets, each for both address families where the machine has both.
 
 IPv4 endpoints are in dotted form outside of this module: the kernel's v4-mapped IPv6 addresses
 (RFC 4291, section 2.5.5.2) never leave it. Whatever the network answers is counted, never raised.
@@ -14,7 +14,7 @@ from collections import Counter
 
 from ltk.errors import LtkError, MissingError
 from ltk.kernel import offloads as kernel
-from ltk.protocol.messages import Buffer, Endpoint
+from ltk.protocol.messages import MAIN_SOCKET, Buffer, Endpoint
 
 # Bytes each way. It is for what comes while the node does not run, since the inbox empties it in each turn:
 # 40 ms at 800 Mbit/s. Where more comes than can be taken, it is the inbox's bound that decides.
@@ -25,6 +25,7 @@ _SEGMENT = 103
 UDP_GRO = 104
 _SIZE = struct.Struct("=H")  # of UDP_SEGMENT
 _GRO = struct.Struct("=i")
+_HOPS = struct.Struct("=i")  # ip(7), ipv6(7)
 _GRO_SPACE = socket.CMSG_SPACE(_GRO.size)
 
 # linux/in.h and in6.h, absent from Python's socket module
@@ -69,16 +70,35 @@ _NO_LIMIT = 1 << 16
 class Udp:
     """An open socket. `drops` counts, by reason, what was not sent or not received.
 
+    `number` is the engine's for it: the `socket` of the endpoints from which it receives.
+
     `joins` says that the kernel hands over datagrams of one sender together (UDP_GRO), `cuts` that it takes
     many at once (UDP_SEGMENT).
     """
 
-    __slots__ = ("_endpoints", "_mapped", "_socket", "_targets", "_too_long", "cuts", "drops", "joins")
+    __slots__ = (
+        "_endpoints",
+        "_mapped",
+        "_socket",
+        "_targets",
+        "_too_long",
+        "cuts",
+        "drops",
+        "joins",
+        "number",
+    )
 
     def __init__(
-        self, bound: socket.socket, drops: Counter[str], *, cuts: bool = False, joins: bool = False
+        self,
+        bound: socket.socket,
+        drops: Counter[str],
+        *,
+        cuts: bool = False,
+        joins: bool = False,
+        number: int = MAIN_SOCKET,
     ) -> None:
         self.drops = drops
+        self.number = number
         self.cuts = cuts
         self.joins = joins
         self._too_long: dict[Endpoint, int] = {}  # sizes that the kernel does not cut on the way there
@@ -88,7 +108,9 @@ class Udp:
         self._targets: dict[Endpoint, SocketAddress] = {}
 
     @classmethod
-    def open(cls, port: int, drops: Counter[str], *, offloads: bool = False) -> Udp:
+    def open(
+        cls, port: int, drops: Counter[str], *, offloads: bool = False, number: int = MAIN_SOCKET
+    ) -> Udp:
         """Bind UDP `port` (0: one that is free) on all addresses; raises LtkError when it is taken.
 
         With `offloads`, datagrams are joined and cut by the kernel as far as it can.
@@ -109,10 +131,11 @@ class Udp:
                 case _:
                     raise LtkError(doing, error.strerror or str(error)) from None
         if not offloads:
-            return cls(bound, drops)
+            return cls(bound, drops, number=number)
         return cls(
             bound,
             drops,
+            number=number,
             cuts=kernel.set_udp(bound, kernel.UDP_SEGMENT, 0),
             joins=kernel.set_udp(bound, kernel.UDP_GRO, 1),
         )
@@ -170,6 +193,22 @@ class Udp:
             return False
         return True
 
+    def send_near(self, datagram: Buffer, to: Endpoint, hops: int) -> bool:
+        """Send one datagram no further than `hops` routers; False when it was dropped and counted."""
+        level, kind = (socket.IPPROTO_IP, socket.IP_TTL)
+        if ":" in to.address:
+            level, kind = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
+        try:
+            target = self._targets.get(to) or self._target(to)
+            self._socket.sendmsg((datagram,), ((level, kind, _HOPS.pack(hops)),), 0, target)
+        except BlockingIOError:
+            self.drops[SEND_FULL] += 1
+            return False
+        except OSError:
+            self.drops[SEND_FAILED] += 1
+            return False
+        return True
+
     def send_burst(self, datagrams: Buffer, size: int, to: Endpoint) -> bool:
         """Send datagrams that lie back to back, each of `size` bytes but the last; False if any was dropped.
 
@@ -212,7 +251,7 @@ class Udp:
             host = host.removeprefix(MAPPED)
         elif len(address) == 4 and address[3]:
             host = f"{host}%{address[3]}"  # a link-local address means nothing without its link
-        found = self._endpoints[address] = Endpoint(host, address[1])
+        found = self._endpoints[address] = Endpoint(host, address[1], self.number)
         return found
 
     def _target(self, endpoint: Endpoint) -> SocketAddress:

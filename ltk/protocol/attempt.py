@@ -1,28 +1,26 @@
-"""One attempt at a direct path, and how long to wait before the next.
+"""One attempt at a direct path.
 
 Both sides probe all that they know of each other at the same moments, so that each opens its own NAT
 for the other. The first probes come close together: whichever side's NAT opens first, the other's next
 probe passes.
+
+What reaches a router before the host behind it has sent anything may do harm: some routers take it for
+themselves, and give what the host then sends another port (RFC 4787 does not forbid it). So the very first
+probes get no further than the own network: they have a small hop limit, open the own NAT and die on the way.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-
-from ltk.protocol.frames import CandidateKind, NatMapping
+from ltk.protocol.frames import CandidateKind, Nat
 from ltk.protocol.path import Path
 
 PROBE_OFFSETS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds
 PROBES_AFTER_PROOF = 5  # a better path than the first may need as many to answer
+# Of the first rounds of probes through the internet: past the own router, and not as far as the other's. Two,
+# so that a side that starts a tenth of a second later has opened its NAT before anything arrives there.
+FIRST_HOPS = (2, 2)
 CONNECT_OFFSETS = (0.0, 0.5, 1.5, 3.0)  # seconds; either introduction may be lost, or the other side be late
 ATTEMPT_TIME = 4.5  # seconds
-
-BACKOFF = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds after the first, second, … failure in a row
-BACKOFF_JITTER = 0.1  # of the wait, more or less
-
-LOSSES_REMEMBERED = 300.0  # seconds
-HOLD_DOWN = (0.0, 5.0, 15.0, 60.0)  # seconds after the first, second, … of those losses
 
 BETTER_BY = 5e-3  # seconds by which, and
 BETTER_SHARE = 0.8  # share of its round trip at which, a path replaces one that works
@@ -36,10 +34,10 @@ def is_better(path: Path, active: Path) -> bool:
     return path.srtt < active.srtt * BETTER_SHARE and path.srtt < active.srtt - BETTER_BY
 
 
-def nat_hint(own: NatMapping, theirs: NatMapping) -> str:
+def nat_hint(own: Nat, theirs: Nat) -> str:
     """Return what makes an answer unlikely, as far as it is known, to be added to a sentence."""
     sides = {"this side's": own, "the other side's": theirs}
-    hard = [side for side, mapping in sides.items() if mapping is NatMapping.ADDRESS_AND_PORT_DEPENDENT]
+    hard = [side for side, nat in sides.items() if nat.is_hard]
     return f": {' and '.join(hard)} NAT chooses a port for each destination" if hard else ""
 
 
@@ -83,6 +81,12 @@ class Attempt:
             self._rounds += 1
         return True
 
+    @property
+    def hops(self) -> int:
+        """The hop limit of the round that is due or was last; 0 for the system's own."""
+        number = max(self._rounds - 1, 0)
+        return FIRST_HOPS[number] if number < len(FIRST_HOPS) else 0
+
     def connect_is_due(self, now: float) -> bool:
         """Return whether it is time to ask the server once more, and count that as done."""
         if now < self._next_connect():
@@ -97,10 +101,14 @@ class Attempt:
             return self._rounds >= PROBES_AFTER_PROOF
         return now >= self._base + ATTEMPT_TIME
 
-    def why_in_vain(self, candidates: int, hint: str) -> str:
-        """Return why no probe was answered, of so many candidates; `hint` says what makes that unlikely."""
+    def why_in_vain(self, candidates: int, tried: str, hint: str) -> str:
+        """Return why no probe was answered, of so many candidates.
+
+        `tried` says what else was done, and `hint` what makes an answer unlikely.
+        """
         if self.probed:
-            return f"none of {candidates} candidates answered a probe{hint}"
+            beside = f" ({tried})" if tried else ""
+            return f"none of {candidates} candidates answered a probe{beside}{hint}"
         return "there was no session to send probes in" if candidates else "no candidate is known"
 
     def next_moment(self) -> float:
@@ -116,41 +124,3 @@ class Attempt:
         if not self._asks or self.proven or self._connects >= len(CONNECT_OFFSETS):
             return float("inf")
         return self.started + CONNECT_OFFSETS[self._connects]
-
-
-class Backoff:
-    """The waits between failed attempts: longer each time, up to a minute, and never quite the same."""
-
-    __slots__ = ("_failures", "_jitter")
-
-    def __init__(self, jitter: Callable[[float], float]) -> None:
-        """`jitter(most)` returns a random duration of up to `most` seconds."""
-        self._failures = 0
-        self._jitter = jitter
-
-    def next(self) -> float:
-        """Return how long to wait after one more failure, in seconds."""
-        wait = BACKOFF[min(self._failures, len(BACKOFF) - 1)]
-        self._failures += 1
-        return wait * (1.0 - BACKOFF_JITTER) + self._jitter(2 * BACKOFF_JITTER * wait)
-
-    def reset(self) -> None:
-        """Begin anew: something has changed."""
-        self._failures = 0
-
-
-class HoldDown:
-    """Flap damping: a client whose direct path fails often stays on the relay for longer each time."""
-
-    __slots__ = ("_losses", "until")
-
-    def __init__(self) -> None:
-        self._losses: deque[float] = deque(maxlen=len(HOLD_DOWN))
-        self.until = float("-inf")  # no direct path is used before
-
-    def lost(self, now: float) -> None:
-        """Note that the path in use was lost."""
-        while self._losses and now - self._losses[0] > LOSSES_REMEMBERED:
-            self._losses.popleft()
-        self._losses.append(now)
-        self.until = now + HOLD_DOWN[len(self._losses) - 1]

@@ -28,6 +28,14 @@ class P2p(StrEnum):
     OFF = "off"  # never: what is sent is relayed
 
 
+class HardNat(StrEnum):
+    """What is done where a NAT maps by destination (see search); each includes the one before."""
+
+    OFF = "off"
+    PREDICT = "predict"  # where its ports come in sequence, the next ones are probed
+    BIRTHDAY = "birthday"  # many ports of both sides, until two match
+
+
 class PathPolicy(StrEnum):
     """Which paths to another client may carry data."""
 
@@ -41,8 +49,8 @@ class PeerConfig:
     """One peer. The public key is its identity; the name is for people.
 
     `keepalive` is WireGuard's persistent keepalive in seconds, 0 for none. Where it is positive
-    and the endpoint is known, a handshake starts as soon as the peer is configured. `p2p` and `path`
-    count between two clients only.
+    and the endpoint is known, a handshake starts as soon as the peer is configured. `p2p`, `hard_nat`
+    and `path` count between two clients only.
     """
 
     name: str
@@ -53,6 +61,7 @@ class PeerConfig:
     keepalive: float = 0.0
     kind: PeerKind = PeerKind.STOCK
     p2p: P2p = P2p.ON_DEMAND
+    hard_nat: HardNat = HardNat.BIRTHDAY
     path: PathPolicy = PathPolicy.AUTO
 
     @property

@@ -19,6 +19,7 @@ from ltk.protocol.frames import (
     AnnounceAck,
     ChannelOpened,
     Connect,
+    Expect,
     Frame,
     Goodbye,
     Introduce,
@@ -137,14 +138,15 @@ class Control:
             if peer.paths is not None:
                 peer.paths.candidates_changed(now)
 
-    def handle_stun(self, message: memoryview, source: Endpoint, socket: int, now: float) -> Drop | None:
+    def handle_stun(self, message: memoryview, source: Endpoint, now: float) -> Drop | None:
         """Answer a request, as a server, or take the answer to one, as a client."""
         if not self._local.serves:
-            return self.announcer.stun_answered(message, source, now)
+            asked = self._local.questions if source.socket else self.announcer
+            return asked.answered(message, source, now)
         answer = stun.answer(message, source)
         if answer is None or not self._stun_bucket.take(now):
             return Drop.STUN_REFUSED
-        self._local.outbox.send(answer, source, socket)
+        self._local.outbox.send(answer, source)
         return None
 
     def handle_notice(self, notice: memoryview, now: float) -> Drop:
@@ -191,6 +193,8 @@ class Control:
                 return self._answer_probe(peer, session, challenge, source, now)
             case ProbeReply(challenge):
                 return None if peer.paths is None else peer.paths.replied(challenge, source, now)
+            case Expect() if peer.paths is not None:
+                return peer.paths.expected(frame, now)
             case Goodbye():
                 self.introducer.forget(peer.config.public_key)
                 peer.part(now)

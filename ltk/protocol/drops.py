@@ -15,6 +15,7 @@ class Drop(StrEnum):
     # The shape of a datagram.
     UNKNOWN_TYPE = "unknown-type"
     WRONG_LENGTH = "wrong-length"
+    CLOSED_SOCKET = "closed-socket"  # late for an attempt that is over
     UNKNOWN_RECEIVER = "unknown-receiver"
 
     # Handshake messages, before the expensive part.
@@ -47,7 +48,7 @@ class Drop(StrEnum):
     UNKNOWN_FRAME = "unknown-frame"
     UNEXPECTED_FRAME = "unexpected-frame"  # one that this peer has no business to send
     UNASKED_REPLY = "unasked-reply"  # to no probe of ours, or not from where the probe went
-    STALE_ATTEMPT = "stale-attempt"  # an introduction to an attempt that is over
+    STALE_ATTEMPT = "stale-attempt"  # an introduction to an attempt that is over, or an EXPECT in none
     SOURCE_NOT_ALLOWED = "source-not-allowed"
     ISOLATED = "isolated"  # between two peers of a server that keeps them apart
     HAIRPIN = "hairpin"  # the destination lies behind the peer that sent the packet

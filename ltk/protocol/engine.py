@@ -3,9 +3,10 @@
 After each `handle_*` and `configure`, the caller polls in this order:
 
 1. `poll_transmit` until None: datagrams to send, in this order;
-2. `poll_deliver` until None: IP packets for the TUN, in this order;
-3. `poll_event` until None;
-4. `next_timeout`, once: call `handle_timeout` then, or a little later.
+2. `poll_closed` until None: sockets that are needed no more;
+3. `poll_deliver` until None: IP packets for the TUN, in this order;
+4. `poll_event` until None;
+5. `next_timeout`, once: call `handle_timeout` then, or a little later.
 
 Views that the polls return lie in buffers that the next `handle_*` or `configure` uses again. Where much goes
 out, packets may be handed over one after the other while `queued` is small, and polled for together.
@@ -41,7 +42,7 @@ from ltk.protocol.events import (
     SessionErased,
     Traffic,
 )
-from ltk.protocol.frames import CandidateKind, NatMapping
+from ltk.protocol.frames import CandidateKind, Nat, NatMapping
 from ltk.protocol.local import Local
 from ltk.protocol.merge import take_merged
 from ltk.protocol.messages import (
@@ -49,6 +50,7 @@ from ltk.protocol.messages import (
     INITIATION_SIZE,
     RELAY_HEADER_SIZE,
     RESPONSE_SIZE,
+    STUN_SOCKET,
     Endpoint,
     Kind,
     Place,
@@ -88,6 +90,7 @@ __all__ = [
     "HandshakeCompleted",
     "HandshakeGaveUp",
     "HelloReceived",
+    "Nat",
     "NatClassified",
     "NatMapping",
     "NodeStatus",
@@ -233,24 +236,28 @@ class Engine:
 
     # Datagrams in.
 
-    def handle_datagram(self, data: memoryview, source: Endpoint, now: float, socket: int = 0) -> Drop | None:
+    def handle_datagram(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
         """Take one UDP payload that arrived from `source` at `now`; return why it was refused, if so.
 
-        `socket` is 0 for the tunnel's own and 1 for a server's second one, where only STUN is spoken.
+        The `socket` of the source is the one at which it arrived.
         Input that does not authenticate changes nothing but a counter. Cheap refusals come first,
         so that a flood is paid for by its sender.
         """
         self._outbox.begin()
         kind = kind_of(data)
         if kind is Kind.STUN:
-            drop = self._control.handle_stun(data, source, socket, now)
-        elif socket:
-            drop = Drop.UNKNOWN_TYPE
+            drop = self._control.handle_stun(data, source, now)
+        elif not self._listens_at(source.socket):
+            drop = Drop.UNKNOWN_TYPE if source.socket == STUN_SOCKET else Drop.CLOSED_SOCKET
         elif kind is Kind.RELAYED:
             drop = self._handle_relayed(data, source, now)
         else:
             drop = self._handle_message(kind, data, source, now)
         return drop if drop is None else self._outbox.drop(drop)
+
+    def _listens_at(self, socket: int) -> bool:
+        """Whether sessions may be spoken there: answers to what comes late would open a closed one again."""
+        return not socket or socket in self._local.sockets
 
     def _handle_relayed(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
         """Relay a datagram, as a server, or take what was relayed, as a client."""
@@ -286,7 +293,8 @@ class Engine:
         done at once.
         """
         self._outbox.begin()
-        if len(data) > size and self._receiver.handle_burst(data, size, source, now):
+        is_burst = len(data) > size and self._listens_at(source.socket)
+        if is_burst and self._receiver.handle_burst(data, size, source, now):
             return
         for begin in range(0, len(data), size):
             self.handle_datagram(data[begin : begin + size], source, now)
@@ -372,6 +380,13 @@ class Engine:
         """Return the next to send, where to, and from which socket; None where there is no more."""
         return self._outbox.poll_transmit()
 
+    def poll_closed(self) -> int | None:
+        """Return the next socket that is to be closed; None where there is no more.
+
+        All but the main one and a server's second one are opened by the first datagram that leaves by them.
+        """
+        return self._local.sockets.poll_closed()
+
     def poll_deliver(self) -> memoryview | None:
         """Return the next packet for the TUN, with offloads behind its virtio header; None for no more."""
         waiting = self._outbox.deliver
@@ -397,8 +412,8 @@ class Engine:
         """Return how the server sees this node, and what the node has tried since its start."""
         announcer = self._control.announcer
         return NodeStatus(
-            observed=announcer.observed,
-            mapping=self._local.mapping,
+            observed=self._local.observed,
+            nat=self._local.nat,
             announce_attempts=announcer.attempts,
             announce_acks=announcer.acks,
             handshakes=dict(self._local.counts),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ltk.protocol.config import PeerKind
-from ltk.protocol.frames import CandidateKind, NatMapping
+from ltk.protocol.frames import CandidateKind, Nat
 from ltk.protocol.messages import Endpoint, Place
 
 PathName = Literal["direct", "relay", "none"]
@@ -117,7 +117,7 @@ class Observed:
 class NatClassified:
     """What the NAT in front of this node does, as far as two ports of the server can tell."""
 
-    mapping: NatMapping
+    nat: Nat
 
 
 Event = (
@@ -162,7 +162,8 @@ class PeerStatus:
     `path` tells where data goes now: "none" where there is no session that could carry it, or no way.
     `endpoint` is where that path's datagrams are sent (with "none": the peer's last known endpoint) and
     `rtt` its smoothed round trip in seconds, where it is known; `reason` is a sentence. Attempts at direct
-    paths and changes between direct and relay are counted since the peer was configured.
+    paths and changes between direct and relay are counted since the peer was configured, and so are the
+    probes that were sent by each way of looking for one.
     """
 
     name: str
@@ -186,6 +187,7 @@ class PeerStatus:
     direct_successes: int
     direct_failures: int
     switches: int
+    probes: Mapping[str, int]  # by method
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ class NodeStatus:
     """The node itself: how the server sees it, and what it has tried since it was started."""
 
     observed: Endpoint | None
-    mapping: NatMapping
+    nat: Nat
     announce_attempts: int
     announce_acks: int
     handshakes: Mapping[str, int]  # by result: initiated, answered, completed, gave-up

@@ -5,18 +5,20 @@ kinds that are not known are ignored, so that versions can mix.
 
     HELLO / HELLO_ACK  8  kind 1, version 1, zeros 2, capabilities 4
     OBSERVED      3+e     kind 1, second STUN port 2 (0: none), endpoint
-    ANNOUNCE      7+n*c   kind 1, sequence 4, NAT mapping 1, count 1, candidates
+    ANNOUNCE      7+n*c   kind 1, sequence 4, NAT 1, count 1, candidates
     ANNOUNCE_ACK  5       kind 1, sequence 4
     CONNECT      41       kind 1, attempt 8, public key 32
-    INTRODUCE    44+n*c   kind 1, attempt 8, flags 1 (1: you asked), public key 32, NAT mapping 1, count 1,
-                          candidates
+    INTRODUCE    44+n*c   kind 1, attempt 8, flags 1 (1: you asked), public key 32, NAT 1, count 1, candidates
     NOT_AVAILABLE 42      kind 1, attempt 8, public key 32, reason 1
     PROBE         9       kind 1, challenge 8
     PROBE_REPLY   9+e     kind 1, challenge 8, endpoint from which the probe came
     CHANNEL      37       kind 1, request 4, public key 32
     CHANNEL_ACK  41       kind 1, request 4, public key 32, channel 4 (0: refused)
     GOODBYE       1       kind 1
+    EXPECT        4+e     kind 1, rule 1, step 2, endpoint
 
+    NAT           1       the mapping in the low four bits, in the high four the step from one port to
+                          the next where they come in sequence (0: they do not, or it is not known)
     endpoint      e       family 1 (4, 6, or 0 for a relay, with nothing more), port 2, address 4 or 16
     candidate     c       kind 1, endpoint
 """
@@ -53,6 +55,30 @@ class NatMapping(IntEnum):
     ADDRESS_AND_PORT_DEPENDENT = 3
 
 
+class Nat(NamedTuple):
+    """What a client's NAT does, as far as two ports of one server can tell.
+
+    `step` is how far the ports of two mappings are apart that are made one after the other, where that is
+    always the same; 0 where it is not, or nobody has looked.
+    """
+
+    mapping: NatMapping = NatMapping.UNKNOWN
+    step: int = 0
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether it chooses a port for each destination, so that nobody can be told where to send to."""
+        return self.mapping is NatMapping.ADDRESS_AND_PORT_DEPENDENT
+
+
+class PortRule(IntEnum):
+    """Where the sender of an EXPECT will be seen next."""
+
+    EXACT = 0  # at that endpoint
+    STEPS = 1  # a step further on, or some more of them: others may have taken a port as well
+    ANY = 2  # at many ports of that address, which nobody can tell
+
+
 class CandidateKind(IntEnum):
     """How an endpoint of a client became known. Only the first two are ever announced."""
 
@@ -60,6 +86,9 @@ class CandidateKind(IntEnum):
     OBSERVED = 2  # what the server sees
     CONFIGURED = 3  # what the topology states
     PEER_REFLEXIVE = 4  # where an authentic message of the client came from
+    EXPECTED = (
+        5  # where the client has said that it will be seen, or what is reached from a socket made for it
+    )
 
 
 class Reason(IntEnum):
@@ -95,7 +124,7 @@ class Announce(NamedTuple):
     """ANNOUNCE: where a client may be reached."""
 
     sequence: int
-    mapping: NatMapping
+    nat: Nat
     candidates: tuple[Candidate, ...]
 
 
@@ -118,7 +147,7 @@ class Introduce(NamedTuple):
     attempt: int
     asked: bool
     peer: bytes
-    mapping: NatMapping
+    nat: Nat
     candidates: tuple[Candidate, ...]
 
 
@@ -162,6 +191,14 @@ class Goodbye(NamedTuple):
     """GOODBYE: the sender is about to stop."""
 
 
+class Expect(NamedTuple):
+    """EXPECT: where the sender is about to be seen, by a rule; `step` is that of STEPS."""
+
+    rule: PortRule
+    step: int
+    endpoint: Endpoint
+
+
 Frame = (
     ObservedAs
     | Announce
@@ -174,6 +211,7 @@ Frame = (
     | OpenChannel
     | ChannelOpened
     | Goodbye
+    | Expect
 )
 
 _HELLO = struct.Struct("<BBxxI")
@@ -186,6 +224,7 @@ _NOT_AVAILABLE = struct.Struct("<BQ32sB")
 _PROBE = struct.Struct("<B8s")
 _CHANNEL = struct.Struct("<BI32s")
 _CHANNEL_ACK = struct.Struct("<BI32sI")
+_EXPECT = struct.Struct("<BBH")
 _YOU_ASKED = 1
 
 
@@ -206,16 +245,16 @@ def pack_frame(frame: Frame) -> bytes:
     match frame:
         case ObservedAs(endpoint, stun_port):
             return _OBSERVED.pack(FrameKind.OBSERVED, stun_port) + _pack_endpoint(endpoint)
-        case Announce(sequence, mapping, candidates):
-            head = _ANNOUNCE.pack(FrameKind.ANNOUNCE, sequence, mapping, len(candidates))
+        case Announce(sequence, nat, candidates):
+            head = _ANNOUNCE.pack(FrameKind.ANNOUNCE, sequence, _pack_nat(nat), len(candidates))
             return head + _pack_candidates(candidates)
         case AnnounceAck(sequence):
             return _ANNOUNCE_ACK.pack(FrameKind.ANNOUNCE_ACK, sequence)
         case Connect(attempt, peer):
             return _CONNECT.pack(FrameKind.CONNECT, attempt, peer)
-        case Introduce(attempt, asked, peer, mapping, candidates):
+        case Introduce(attempt, asked, peer, nat, candidates):
             flags = _YOU_ASKED if asked else 0
-            head = _INTRODUCE.pack(FrameKind.INTRODUCE, attempt, flags, peer, mapping, len(candidates))
+            head = _INTRODUCE.pack(FrameKind.INTRODUCE, attempt, flags, peer, _pack_nat(nat), len(candidates))
             return head + _pack_candidates(candidates)
         case NotAvailable(attempt, peer, reason):
             return _NOT_AVAILABLE.pack(FrameKind.NOT_AVAILABLE, attempt, peer, reason)
@@ -229,6 +268,8 @@ def pack_frame(frame: Frame) -> bytes:
             return _CHANNEL_ACK.pack(FrameKind.CHANNEL_ACK, request, peer, channel)
         case Goodbye():
             return bytes((FrameKind.GOODBYE,))
+        case Expect(rule, step, endpoint):
+            return _EXPECT.pack(FrameKind.EXPECT, rule, step) + _pack_endpoint(endpoint)
 
 
 def unpack_frame(frame: memoryview) -> Frame | None:
@@ -280,8 +321,13 @@ def _read_candidates(frame: memoryview, start: int, count: int) -> tuple[Candida
     return tuple(found)
 
 
-def _mapping(number: int) -> NatMapping:
-    return NatMapping(number) if number in NatMapping.__members__.values() else NatMapping.UNKNOWN
+def _pack_nat(nat: Nat) -> int:
+    return nat.step << 4 | nat.mapping
+
+
+def _read_nat(number: int) -> Nat:
+    step, mapping = divmod(number, 1 << 4)
+    return Nat(NatMapping(mapping), step) if mapping in NatMapping.__members__.values() else Nat()
 
 
 def _read_observed(frame: memoryview) -> ObservedAs:
@@ -293,14 +339,14 @@ def _read_observed(frame: memoryview) -> ObservedAs:
 
 
 def _read_announce(frame: memoryview) -> Announce:
-    _, sequence, mapping, count = _ANNOUNCE.unpack_from(frame)
-    return Announce(sequence, _mapping(mapping), _read_candidates(frame, _ANNOUNCE.size, count))
+    _, sequence, nat, count = _ANNOUNCE.unpack_from(frame)
+    return Announce(sequence, _read_nat(nat), _read_candidates(frame, _ANNOUNCE.size, count))
 
 
 def _read_introduce(frame: memoryview) -> Introduce:
-    _, attempt, flags, peer, mapping, count = _INTRODUCE.unpack_from(frame)
+    _, attempt, flags, peer, nat, count = _INTRODUCE.unpack_from(frame)
     candidates = _read_candidates(frame, _INTRODUCE.size, count)
-    return Introduce(attempt, bool(flags & _YOU_ASKED), peer, _mapping(mapping), candidates)
+    return Introduce(attempt, bool(flags & _YOU_ASKED), peer, _read_nat(nat), candidates)
 
 
 def _read_not_available(frame: memoryview) -> NotAvailable:
@@ -311,6 +357,14 @@ def _read_not_available(frame: memoryview) -> NotAvailable:
 def _read_probe_reply(frame: memoryview) -> ProbeReply:
     _, challenge = _PROBE.unpack_from(frame)
     return ProbeReply(challenge, _read_endpoint(frame, _PROBE.size)[0])
+
+
+def _read_expect(frame: memoryview) -> Expect:
+    _, rule, step = _EXPECT.unpack_from(frame)
+    endpoint, _ = _read_endpoint(frame, _EXPECT.size)
+    if endpoint is None:
+        raise ValueError
+    return Expect(PortRule(rule), step, endpoint)
 
 
 _READERS: dict[FrameKind, Callable[[memoryview], Frame]] = {
@@ -325,4 +379,5 @@ _READERS: dict[FrameKind, Callable[[memoryview], Frame]] = {
     FrameKind.CHANNEL: lambda frame: OpenChannel(*_CHANNEL.unpack_from(frame)[1:]),
     FrameKind.CHANNEL_ACK: lambda frame: ChannelOpened(*_CHANNEL_ACK.unpack_from(frame)[1:]),
     FrameKind.GOODBYE: lambda _frame: Goodbye(),
+    FrameKind.EXPECT: _read_expect,
 }

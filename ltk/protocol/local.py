@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from ltk.protocol.burst import Cutter, Joiner
-from ltk.protocol.frames import NatMapping
+from ltk.protocol.frames import Nat
 from ltk.protocol.messages import (
     Endpoint,
     Place,
@@ -16,9 +16,11 @@ from ltk.protocol.messages import (
     relayed,
 )
 from ltk.protocol.outbox import Outbox
+from ltk.protocol.ports import Questions
 from ltk.protocol.primitives import PrivateKey
 from ltk.protocol.routing import RoutingTable
 from ltk.protocol.session import Session
+from ltk.protocol.sockets import Sockets
 from ltk.protocol.timers import TimerQueue
 
 if TYPE_CHECKING:
@@ -39,17 +41,21 @@ class Local:
         "handshakes",
         "identity",
         "joiner",
-        "mapping",
         "mtu",
+        "nat",
+        "observed",
         "offloads",
         "outbox",
+        "questions",
         "queue",
         "random",
         "routes",
         "server",
         "serves",
         "sessions",
+        "sockets",
         "stun_port",
+        "stun_targets",
     )
 
     def __init__(
@@ -74,7 +80,11 @@ class Local:
         self.server: Peer | None = None  # the peer that relays for this node
         self.serves = False  # whether this node relays for others
         self.stun_port = 0  # its second one, for those
-        self.mapping = NatMapping.UNKNOWN  # of the NAT in front of this node
+        self.nat = Nat()  # in front of this node
+        self.observed: Endpoint | None = None  # where the server sees this node
+        self.stun_targets: tuple[Endpoint, ...] = ()  # the server's STUN ports, the second one first
+        self.sockets = Sockets()
+        self.questions = Questions(self.outbox, random)
         self.counts: Counter[str] = Counter()  # handshakes by result
         self._wall_offset = wall_clock - now
         self._last_timestamp = 0

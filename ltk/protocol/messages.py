@@ -38,14 +38,23 @@ MACS_SIZE = 2 * MAC_SIZE  # mac1 and mac2 end both handshake messages
 TAG_SIZE = 16
 RELAY_HEADER_SIZE = 8
 
+MAIN_SOCKET = 0
+STUN_SOCKET = 1  # a server's second one, where only STUN is spoken
+
 _STUN_MAGIC_COOKIE = 0x2112A442  # RFC 8489, section 5; big-endian in bytes 4 to 8
 
 
 class Endpoint(NamedTuple):
-    """Where a peer is reached on the underlay. IPv4 in dotted form, never v4-mapped."""
+    """Where a peer is reached on the underlay, and from which socket. IPv4 in dotted form, never v4-mapped.
+
+    `socket` is this node's own number for one of its sockets: MAIN_SOCKET, a server's STUN_SOCKET, or one
+    that was opened to be seen from another port (see sockets). The same remote by two sockets is two
+    endpoints.
+    """
 
     address: str
     port: int
+    socket: int = 0
 
     def packed(self) -> bytes:
         """Return the address and port as bytes: 6 for IPv4, 18 for IPv6 (a zone is left out)."""
@@ -94,6 +103,7 @@ class FrameKind(IntEnum):
     CHANNEL = 0x2A
     CHANNEL_ACK = 0x2B
     GOODBYE = 0x2C
+    EXPECT = 0x2D
 
 
 class Initiation(NamedTuple):

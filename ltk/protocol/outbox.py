@@ -18,15 +18,16 @@ _BURST_ROOM = 1 << 17  # bytes: a super-packet in segments of 100 bytes and more
 
 
 class Transmit(NamedTuple):
-    """What is to be sent from one socket: one datagram, or several back to back.
+    """What is to be sent from one socket, that of `to`: one datagram, or several back to back.
 
     `size` is that of each of several datagrams but the last, which may be shorter; 0 where it is one.
+    `hops` is the hop limit of a single datagram that is not to arrive; 0 for the system's own.
     """
 
     data: Buffer
     to: Endpoint
-    socket: int = 0
     size: int = 0
+    hops: int = 0
 
 
 def datagrams(transmit: Transmit) -> Iterator[Buffer]:
@@ -111,10 +112,10 @@ class Outbox:
         self._burst_taken = True
         return self._burst
 
-    def send(self, datagrams: Buffer, to: Endpoint, socket: int = 0, size: int = 0) -> None:
+    def send(self, datagrams: Buffer, to: Endpoint, size: int = 0, hops: int = 0) -> None:
         """Send a datagram, or several, as of Transmit."""
         self._end_run()
-        self._transmit.append(Transmit(datagrams, to, socket, size))
+        self._transmit.append(Transmit(datagrams, to, size, hops))
 
     def send_room(self, room: memoryview, to: Endpoint) -> None:
         """Send the datagram that fills what `room` returned last, up to its end."""
@@ -144,7 +145,7 @@ class Outbox:
         run = self._run
         if run is not None:
             size = run.size if run.count > 1 else 0
-            self._transmit.append(Transmit(self._buffer[run.start : run.end], run.to, 0, size))
+            self._transmit.append(Transmit(self._buffer[run.start : run.end], run.to, size))
             self._run = None
 
     def drop(self, reason: Drop, count: int = 1) -> Drop:

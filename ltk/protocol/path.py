@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ltk.protocol.events import CandidateState, CandidateStatus
 from ltk.protocol.frames import Candidate, CandidateKind
@@ -16,7 +16,18 @@ RTT_WEIGHT = 1 / 8  # of a new measurement (RFC 6298, section 2)
 class Path:
     """An endpoint, and the proof that it works or the lack of it. Moments are in the engine's clock."""
 
-    __slots__ = ("_pending", "endpoint", "kind", "last_probe", "last_proof", "probes", "proofs", "srtt")
+    __slots__ = (
+        "_pending",
+        "endpoint",
+        "found_by",
+        "kind",
+        "last_probe",
+        "last_proof",
+        "probes",
+        "proofs",
+        "srtt",
+        "was_heard",
+    )
 
     def __init__(self, endpoint: Endpoint, kind: CandidateKind) -> None:
         self.endpoint = endpoint
@@ -25,12 +36,20 @@ class Path:
         self.last_probe = float("-inf")
         self.last_proof: float | None = None
         self.probes = self.proofs = 0
+        self.was_heard = False  # anything, ever
+        self.found_by = ""  # what it took, where that was more than plain probing
         self._pending: dict[bytes, float] = {}  # challenge -> when it was sent, oldest first
 
     @property
     def is_announced(self) -> bool:
         """Whether the other side has named it, so that the other side's silence about it counts."""
         return self.kind in (CandidateKind.HOST, CandidateKind.OBSERVED)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether there may be a router that must not see a probe before the host behind it has sent one."""
+        is_far = self.kind in (CandidateKind.OBSERVED, CandidateKind.EXPECTED)
+        return is_far and not self.was_heard and self.last_proof is None
 
     @property
     def waits_since(self) -> float | None:
@@ -154,6 +173,17 @@ class PathTable:
                 del self.by_endpoint[path.endpoint]
         added = [self.add(candidate, active) for candidate in candidates]
         return any(path is not None for path in added)
+
+    def close(self, sockets: Collection[int], active: Path | None) -> None:
+        """Forget all paths by these sockets, and what was expected for a moment only."""
+        for path in self.others(active):
+            was_expected = path.kind is CandidateKind.EXPECTED and not path.was_heard
+            if path.endpoint.socket in sockets or was_expected:
+                del self.by_endpoint[path.endpoint]
+
+    def status(self, now: float, active: Path | None, *, doubted: bool) -> tuple[CandidateStatus, ...]:
+        """Return what is known of each."""
+        return tuple(path.status(now, active, doubted=doubted) for path in self.by_endpoint.values())
 
     def others(self, active: Path | None) -> list[Path]:
         """Return all paths but the active one."""

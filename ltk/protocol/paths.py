@@ -19,11 +19,11 @@ change, there is the next attempt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import inf
 
 from ltk.protocol.active import Active
-from ltk.protocol.attempt import Attempt, Backoff, HoldDown, is_better, nat_hint
+from ltk.protocol.attempt import Attempt, is_better, nat_hint
 from ltk.protocol.config import P2p, PathPolicy, PeerConfig
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import (
@@ -31,79 +31,67 @@ from ltk.protocol.events import (
     AttemptStarted,
     AttemptSucceeded,
     CandidateStatus,
-    PathChanged,
 )
 from ltk.protocol.frames import (
     CHALLENGE_SIZE,
     Candidate,
     CandidateKind,
+    Expect,
     Introduce,
-    NatMapping,
+    Nat,
     NotAvailable,
 )
 from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint, Place, Relay
 from ltk.protocol.path import Path, PathTable, relay_status
+from ltk.protocol.search import Search
+from ltk.protocol.setbacks import Backoff, Setbacks
 from ltk.protocol.surroundings import Carrier
 from ltk.protocol.timers import Timer, Timers
+from ltk.protocol.ways import Ways
 
 WANTED_FOR = 60.0  # seconds since the last data, in which an on-demand pair looks for a direct path
 WARM_FOR = 30.0  # seconds since the last data, in which a path is watched closely
 
 
-class Paths:
-    """All ways to one client, and which of them carries its data.
-
-    `places` is where a datagram with data goes: each of them gets a copy. The other attributes count.
-    """
+class Paths(Ways):
+    """All ways to one client, and which of them carries its data. The attributes of its own count."""
 
     __slots__ = (
-        "_active",
         "_attempt",
-        "_backoff",
-        "_config",
-        "_failure",
-        "_hold_down",
         "_last_data",
         "_last_introduced",
-        "_local",
-        "_not_before",
         "_paths",
         "_peer",
-        "_refusal",
-        "_their_mapping",
+        "_search",
+        "_setbacks",
+        "_their_nat",
         "_timers",
         "direct_attempts",
         "direct_failures",
         "direct_successes",
-        "places",
-        "relay",
         "switches",
     )
 
     def __init__(self, config: PeerConfig, local: Local, peer: Carrier) -> None:
         """Know nothing but what is configured; nothing is sent before data or an introduction."""
-        self._config = config
-        self._local = local
+        super().__init__(config, local)
         self._peer = peer
         self._timers = Timers(local.queue, self._on_timer)
-        self.places: tuple[Place, ...] = ()
-        self.relay: Relay | None = None
         self.direct_attempts = self.direct_successes = self.direct_failures = self.switches = 0
-        self._backoff = Backoff(local.jitter)
+        self._setbacks = Setbacks(Backoff(local.jitter))
         self._last_introduced = 0
-        self._their_mapping = NatMapping.UNKNOWN
+        self._their_nat = Nat()
         self._last_data = float("-inf")
+        rises = local.identity.public < config.public_key
+        self._search = Search(local, peer, rises=rises, try_at=self._try_at)
         self._forget()
 
     def _forget(self) -> None:
         self._paths = PathTable(self._local.is_outside)
-        self._active: Active | None = None
+        self._active = None
         self._attempt: Attempt | None = None
-        self._not_before = float("-inf")
-        self._hold_down = HoldDown()
-        self._refusal = ""  # why there was no introduction
-        self._failure = ""  # why there is no direct path
+        self._setbacks = Setbacks(self._setbacks.backoff)
         if self._config.endpoint is not None and self._config.may_be_direct:
             self._paths.add(Candidate(CandidateKind.CONFIGURED, self._config.endpoint))
 
@@ -120,6 +108,7 @@ class Paths:
             self._active = active
             self._paths.keep(active.path)
         self._timers.disarm_all()
+        self._search.end(self._socket, now)
         self._refresh("the configuration was changed")
         self.begin_if_wanted(now)
 
@@ -127,57 +116,22 @@ class Paths:
         """Forget every way, for `reason`: the client has gone."""
         self._forget()
         self.relay = None
-        self._timers.disarm_all()
+        self.close()
         self._last_data = float("-inf")
         self._refresh(reason)
 
     def close(self) -> None:
-        """Owe nothing any more."""
+        """Owe nothing any more, and hold nothing."""
         self._timers.disarm_all()
+        self._search.end(0, inf)
 
-    # Where to.
-
-    @property
-    def active(self) -> Endpoint | None:
-        """The direct path that carries data."""
-        return None if self._active is None else self._active.path.endpoint
-
-    def for_handshake(self, *, urgent: bool) -> Sequence[Place]:
-        """Where handshakes go: everywhere, since they prove nothing and duplicates do no harm.
-
-        Those that are not `urgent` keep to a path that is not in doubt, so that idle pairs cost the server
-        nothing.
-        """
-        active, direct = self._active, self.active
-        if active is not None and not active.doubted and not urgent:
-            return (active.path.endpoint,)
-        if direct is None and self._config.may_be_direct:
-            direct = self._config.endpoint
-        return tuple(place for place in (direct, self.relay) if place is not None)
-
-    def for_answer(self, source: Place) -> Sequence[Place]:
-        """Where the answer to a handshake from `source` goes."""
-        active = self._active
-        if active is not None and source == active.path.endpoint and not active.doubted:
-            return (source,)
-        return tuple({source: None, **dict.fromkeys(self.for_handshake(urgent=True))})
-
-    @property
-    def for_frames(self) -> Sequence[Place]:
-        """Where frames go: as data does, but by the relay where data may not take it."""
-        return self.places or (() if self.relay is None else (self.relay,))
-
-    def for_goodbye(self) -> Sequence[Place]:
-        """Where the last word goes."""
-        return tuple(place for place in (self.active, self.relay) if place is not None)
+    # What happens on the way.
 
     def use_relay(self, relay: Relay, now: float) -> None:
         """Reach the client by this channel, if need be, from now on."""
         self.relay = relay
         self._refresh("the relay's channel is open")
         self._peer.way_found(now)
-
-    # What happens on the way.
 
     def data_sent(self, now: float) -> None:
         """Note that a packet for the client was sent, or waits."""
@@ -194,7 +148,7 @@ class Paths:
     def data_heard(self, now: float) -> None:
         """Note that a packet of the client arrived, or one for it was sent: this pair is in use."""
         self._last_data = now
-        if self._active is None and self._attempt is None and now >= self._not_before:
+        if self._active is None and self._attempt is None and now >= self._setbacks.not_before:
             self.begin_if_wanted(now)
 
     def heard(self, source: Place, now: float) -> None:
@@ -208,11 +162,21 @@ class Paths:
                 # to probe for: it would find out half a second later than the other.
                 active.doubted = True
                 self._refresh("")
-        elif active is not None and source == active.path.endpoint:
+            return
+        if source.socket:
+            if source.socket not in self._search.held:
+                return  # it is another pair's, or closed already
+            self._search.held.heard(source.socket, now)
+        if active is not None and source == active.path.endpoint:
             active.last_heard = now
-        elif source not in self._paths.by_endpoint and self._config.may_be_direct:
+        elif (known := self._paths.by_endpoint.get(source)) is not None:
+            if not known.was_heard:
+                known.found_by = self._search.describe()
+            known.was_heard = True
+        elif self._config.may_be_direct:
             path = self._paths.add(Candidate(CandidateKind.PEER_REFLEXIVE, source), self._active_path)
             if path is not None:
+                path.found_by = self._search.describe()
                 self._probe(path, now)
                 self._probe_active(now)  # the client may have moved
                 self._arm(now)
@@ -221,6 +185,8 @@ class Paths:
         """Take a PROBE_REPLY; only what was asked on that very path proves it."""
         if isinstance(source, Relay):
             return None  # that the session lives, which has been noted
+        if self._search.is_own(challenge):
+            return None  # where one of many probes went is known only by where this comes from
         path = self._paths.by_endpoint.get(source)
         asked = None if path is None else path.answered(challenge, now)
         if path is None or asked is None:
@@ -229,7 +195,8 @@ class Paths:
         if attempt is not None and not attempt.proven:
             attempt.proven = True
             self.direct_successes += 1
-            self._backoff.reset()
+            self._setbacks.backoff.reset()
+            self._search.stop()
             self._local.outbox.events.append(
                 AttemptSucceeded(self._config.name, attempt.number, path.endpoint)
             )
@@ -243,7 +210,7 @@ class Paths:
         if active is not None and path is active.path:
             if active.was_proven(now):
                 self._refresh("")
-        elif now < self._hold_down.until:
+        elif now < self._setbacks.held_until:
             return
         elif active is None:
             self._use(path, "a probe was answered", now)
@@ -256,23 +223,10 @@ class Paths:
         if self._active is None:
             self.switches += 1
         self._active = Active(path, now)
+        if path.kind is CandidateKind.EXPECTED:
+            path.found_by = self._search.describe()
         self._refresh(reason)
         self._peer.way_found(now)
-
-    def _refresh(self, reason: str) -> None:
-        """Work out anew where data goes."""
-        before = self.places
-        relay = None if self._config.path is PathPolicy.DIRECT_ONLY else self.relay
-        active = self._active
-        if active is None:
-            self.places = () if relay is None else (relay,)
-        elif relay is not None and (active.doubted or active.mirrored):
-            self.places = (active.path.endpoint, relay)
-        else:
-            self.places = (active.path.endpoint,)
-        old, new = (places[0] if places else None for places in (before, self.places))
-        if old != new and not (isinstance(old, Relay) and isinstance(new, Relay)):
-            self._local.outbox.events.append(PathChanged(self._config.name, old, new, reason))
 
     # Attempts.
 
@@ -294,23 +248,22 @@ class Paths:
         if (
             self._attempt is not None
             or not self._config.may_be_direct
-            or now < max(self._not_before, self._hold_down.until)
+            or now < self._setbacks.next_try
             or not (self.is_wanted or self.in_use(now))
         ):
             return
         attempt = Attempt(self._local.attempt_number(now), now, asks=True)
         if not self._peer.connect(attempt.number, now) and not self._paths:
-            self._failure = "there is no server to be introduced by"
+            self._setbacks.why = "there is no server to be introduced by"
             return
         self._start(attempt, now)
 
     def candidates_changed(self, now: float) -> None:
         """Note that this node is to be reached elsewhere: what failed may work now, what worked may not."""
-        self._backoff.reset()
-        self._not_before = float("-inf")
+        self._setbacks.forgive()
         self._probe_active(now)
         if self.is_wanted or self.in_use(now):
-            self._attempt = None
+            self._end_attempt(now)
             self.begin_if_wanted(now)
         self._arm(now)
 
@@ -326,26 +279,50 @@ class Paths:
             return Drop.STALE_ATTEMPT
         else:
             self._last_introduced = frame.attempt
-        self._their_mapping = frame.mapping
+        self._their_nat = frame.nat
         is_news = self._paths.replace_announced(frame.candidates, self._active_path)
         self._probe_active(now)  # the other side looks for a path: it may not have this one any more
         if attempt is None:
             attempt = Attempt(frame.attempt, now, asks=False)
-            attempt.introduced = True
+            self._begin_search(attempt, frame, now)
             self._start(attempt, now)
             return None
         if is_news or not attempt.introduced:
             attempt.restart(now)
-        attempt.introduced = True
+        self._begin_search(attempt, frame, now)
         self._tend(now)
         return None
+
+    def _begin_search(self, attempt: Attempt, frame: Introduce, now: float) -> None:
+        attempt.introduced = True
+        target = frame.candidates[0].endpoint if frame.candidates else None
+        failures = self._setbacks.backoff.failures
+        self._search.begin(frame.nat, target, self._config.hard_nat, failures, now)
+
+    def expected(self, frame: Expect, now: float) -> Drop | None:
+        """Take where the other side is about to be seen, in an attempt at which both are."""
+        if not self._config.may_be_direct:
+            return Drop.UNEXPECTED_FRAME
+        if self._attempt is None or self._attempt.proven:
+            return Drop.STALE_ATTEMPT
+        drop = self._search.expected(frame, now)
+        self._tend(now)
+        return drop
+
+    def _try_at(self, endpoint: Endpoint, now: float) -> None:
+        """Probe one more path in this attempt, from the start."""
+        if self._attempt is None:
+            return
+        if self._paths.add(Candidate(CandidateKind.EXPECTED, endpoint), self._active_path) is not None:
+            self._attempt.restart(now)
+        self._tend(now)
 
     def not_available(self, frame: NotAvailable, reason: str) -> Drop | None:
         """Note that the server introduces nobody. Who is offline may come, and is asked for again."""
         attempt = self._attempt
         if attempt is None or attempt.number != frame.attempt:
             return Drop.STALE_ATTEMPT
-        self._refusal = reason
+        self._setbacks.refusal = reason
         return None
 
     def session_started(self, now: float) -> None:
@@ -358,7 +335,7 @@ class Paths:
 
     def _start(self, attempt: Attempt, now: float) -> None:
         self._attempt = attempt
-        self._refusal = ""
+        self._setbacks.refusal = ""
         self.direct_attempts += 1
         self._local.outbox.events.append(AttemptStarted(self._config.name, attempt.number))
         self._tend(now)
@@ -367,23 +344,31 @@ class Paths:
         if attempt.connect_is_due(now):
             self._peer.connect(attempt.number, now)
         if attempt.probes_are_due(now):
-            sent = [self._probe(path, now) for path in self._paths.others(self._active_path)]
-            attempt.probed |= any(sent)
+            for path in self._paths.others(self._active_path):
+                if self._probe(path, now):
+                    attempt.probed = True
+                    self._search.count(path.kind)
+        self._search.tend(now)
         if attempt.is_over(now):
-            self._attempt = None
             if self._active is None:
                 self._fail(attempt, now)
+            self._end_attempt(now)
+
+    def _end_attempt(self, now: float) -> None:
+        self._attempt = None
+        self._paths.close(self._search.end(self._socket, now), self._active_path)
 
     def _fail(self, attempt: Attempt, now: float) -> None:
         if attempt.proven:  # by a path that is not trusted yet
-            self._not_before = self._hold_down.until
+            self._setbacks.distrust()
             return
-        wait = self._backoff.next()
-        self._not_before = now + wait
-        reason = self._failure = self._refusal
+        reason = self._setbacks.refusal
         if not reason or attempt.introduced:
-            hint = nat_hint(self._local.mapping, self._their_mapping)
-            reason = self._failure = attempt.why_in_vain(len(self._paths.by_endpoint), hint)
+            hint = nat_hint(self._local.nat, self._their_nat)
+            reason = attempt.why_in_vain(len(self._paths.by_endpoint), self._search.describe(), hint)
+        if self._search.is_waiting:
+            self._setbacks.backoff.reset()  # others had their turn: that was no attempt
+        wait = self._setbacks.failed(reason, now)
         self.direct_failures += 1
         self._local.outbox.events.append(AttemptFailed(self._config.name, attempt.number, reason, wait))
         self._peer.no_way_found()
@@ -391,12 +376,14 @@ class Paths:
     # Time.
 
     @property
-    def _active_path(self) -> Path | None:
-        return None if self._active is None else self._active.path
+    def probes(self) -> Mapping[str, int]:
+        """How many probes were sent by each way of looking for a path."""
+        return self._search.probes
 
     def _probe(self, path: Path, now: float) -> bool:
         challenge = self._local.random(CHALLENGE_SIZE)
-        if not self._peer.probe(path.endpoint, challenge, now):
+        hops = 0 if self._attempt is None or not path.is_guarded else self._attempt.hops
+        if not self._peer.probe(path.endpoint, challenge, now, hops):
             return False
         path.asked(challenge, now)
         if self._active is not None and path is self._active.path:
@@ -418,6 +405,8 @@ class Paths:
             self._run_attempt(self._attempt, now)
         elif self._active is None:
             self.begin_if_wanted(now)
+        if self._attempt is None and self._search.held:
+            self._paths.close(self._search.tidy(self._socket, now), self._active_path)
         self._arm(now)
 
     def _tend_active(self, active: Active, now: float) -> None:
@@ -442,10 +431,8 @@ class Paths:
             self._active.path.give_up()
         self._active = None
         self.switches += 1
-        self._hold_down.lost(now)
-        self._not_before = self._hold_down.until
-        self._attempt = None
-        self._failure = reason
+        self._setbacks.lost(reason, now)
+        self._end_attempt(now)
         self._refresh(reason)
 
     def _arm(self, now: float) -> None:
@@ -456,9 +443,10 @@ class Paths:
             moments += (active.next_probe(warm=warm), active.doubted_at(), active.lost_at(warm=warm))
             moments.append(active.mirror_until)
         if attempt is not None:
-            moments.append(attempt.next_moment())
+            moments += (attempt.next_moment(), self._search.next_moment())
         elif active is None and self._config.may_be_direct and (self.is_wanted or self.in_use(now)):
-            moments.append(max(self._not_before, self._hold_down.until))
+            moments.append(self._setbacks.next_try)
+        moments.append(self._search.held.next_moment(self._socket))
         # What is past already waits for something else, such as a session or the server.
         self._timers.arm(Timer.TEND_PATHS, min((at for at in moments if at > now), default=inf))
 
@@ -474,26 +462,21 @@ class Paths:
         active = self._active
         if active is not None and active.path.last_proof is not None:
             state = "in doubt, " if active.doubted else ""
-            return f"{state}probe answered {now - active.path.last_proof:.1f} s ago"
+            found = f"{active.path.found_by}; " if active.path.found_by else ""
+            return f"{found}{state}probe answered {now - active.path.last_proof:.1f} s ago"
         if self._config.path is PathPolicy.RELAY_ONLY:
             return "the topology says so"
         if self._config.p2p is P2p.OFF:
             return "direct paths are off"
         if self._attempt is not None:
-            before = f"; before, {self._failure}" if self._failure else ""
+            before = f"; before, {self._setbacks.why}" if self._setbacks.why else ""
             return f"looking for a direct path for {now - self._attempt.started:.1f} s{before}"
-        if now < self._hold_down.until:
-            return f"{self._failure}; held down for {self._hold_down.until - now:.0f} s"
-        if now < self._not_before:
-            return f"{self._failure}; next try in {self._not_before - now:.0f} s"
-        return self._failure or "nothing was sent yet"
+        return self._setbacks.explain(now)
 
     def why(self, now: float) -> tuple[CandidateStatus, ...]:
         """Return every way with what is known of it, direct ones first."""
         doubted = self._active is not None and self._active.doubted
-        found = [
-            path.status(now, self._active_path, doubted=doubted) for path in self._paths.by_endpoint.values()
-        ]
-        if self.relay is not None:
-            found.append(relay_status(self.relay, used=self.relay in self.places))
-        return tuple(found)
+        ways = self._paths.status(now, self._active_path, doubted=doubted)
+        return (
+            ways if self.relay is None else (*ways, relay_status(self.relay, used=self.relay in self.places))
+        )

@@ -312,9 +312,13 @@ class Peer:
 
     # What paths and handshakes ask for.
 
-    def probe(self, endpoint: Endpoint, challenge: bytes, now: float) -> bool:
+    def probe(self, endpoint: Endpoint, challenge: bytes, now: float, hops: int = 0) -> bool:
         """Seal a PROBE and send it to `endpoint`; return False without a session that could."""
-        return self.say(Probe(challenge), now, to=(endpoint,))
+        return self.say_packed(pack_frame(Probe(challenge)), now, to=(endpoint,), hops=hops)
+
+    def tell(self, frame: Frame, now: float) -> bool:
+        """Seal a frame and send it as data goes; return False where that cannot be done now."""
+        return self.say(frame, now)
 
     def connect(self, attempt: int, now: float) -> bool:
         """Ask the server for an introduction; return False without one that could be asked."""
@@ -434,14 +438,20 @@ class Peer:
         return self.say_packed(pack_frame(frame), now, to=to, on=on)
 
     def say_packed(
-        self, frame: bytes, now: float, *, to: Sequence[Place] | None = None, on: Session | None = None
+        self,
+        frame: bytes,
+        now: float,
+        *,
+        to: Sequence[Place] | None = None,
+        on: Session | None = None,
+        hops: int = 0,
     ) -> bool:
         """Seal a frame that is laid out already, or none for a keepalive, as `say` does."""
         session = on or self.keyring.current
         places = self.frame_places if to is None else to
         if session is None or not places or not session.may_send(now):
             return False
-        self.sender.send_frame(session, frame, places)
+        self.sender.send_frame(session, frame, places, hops)
         self._after_sent(now)
         if session is self.keyring.current and session.wants_rekey(now):
             self.want_handshake(now)

@@ -132,7 +132,7 @@ class RelayTable:
         room[:] = datagrams
         for begin in range(0, len(datagrams), size):
             pack_relay_header_into(room, begin, Kind.RELAYED, channel.reverse)
-        self._local.outbox.send(room, channel.other.endpoint, 0, size)
+        self._local.outbox.send(room, channel.other.endpoint, size)
         count = -(-len(datagrams) // size)
         channel.packets += count
         channel.bytes += len(datagrams) - count * RELAY_HEADER_SIZE

@@ -21,6 +21,7 @@ from ltk.protocol.frames import (
     CandidateKind,
     Connect,
     Introduce,
+    Nat,
     NatMapping,
     NotAvailable,
     ObservedAs,
@@ -29,6 +30,7 @@ from ltk.protocol.frames import (
 from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint
 from ltk.protocol.peer import Peer
+from ltk.protocol.ports import StepFinder
 from ltk.protocol.session import Session
 from ltk.protocol.timers import Timer, Timers
 
@@ -49,6 +51,7 @@ class Announcer:
         "_hosts",
         "_local",
         "_sequence",
+        "_step_finder",
         "_stun_port",
         "_stun_tries",
         "_timers",
@@ -56,14 +59,13 @@ class Announcer:
         "_tries",
         "acks",
         "attempts",
-        "observed",
     )
 
     def __init__(self, local: Local) -> None:
         self._local = local
         self._timers = Timers(local.queue, self._on_timer)
         self._hosts: tuple[Endpoint, ...] = ()
-        self.observed: Endpoint | None = None
+        self._step_finder = StepFinder(local.questions, local.sockets, local.queue, self._step_found)
         self.attempts = self.acks = 0
         self._sequence = 0
         self._acknowledged = False
@@ -75,10 +77,11 @@ class Announcer:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Where this node may be reached, as far as it knows."""
-        observed = [] if self.observed is None else [Candidate(CandidateKind.OBSERVED, self.observed)]
-        hosts = [Candidate(CandidateKind.HOST, host) for host in self._hosts if host != self.observed]
-        if self.observed in self._hosts:
-            observed = [Candidate(CandidateKind.HOST, self.observed)]
+        seen = self._local.observed
+        observed = [] if seen is None else [Candidate(CandidateKind.OBSERVED, seen)]
+        hosts = [Candidate(CandidateKind.HOST, host) for host in self._hosts if host != seen]
+        if seen is not None and seen in self._hosts:
+            observed = [Candidate(CandidateKind.HOST, seen)]
         return (*observed, *hosts)[:MAX_CANDIDATES]
 
     def set_hosts(self, endpoints: tuple[Endpoint, ...], now: float) -> bool:
@@ -87,16 +90,17 @@ class Announcer:
         if usable == self._hosts:
             return False
         self._hosts = usable
-        self._classify(self._local.mapping)
+        self._classify(self._local.nat)
         self._changed(now)
         return True
 
     def observed_as(self, frame: ObservedAs, now: float) -> bool:
         """Take what the server sees; announce and return whether that changes anything."""
-        is_news = frame.endpoint != self.observed
+        is_news = frame.endpoint != self._local.observed
         if is_news or frame.stun_port != self._stun_port:
-            self.observed, self._stun_port = frame.endpoint, frame.stun_port
-            self._classify(NatMapping.UNKNOWN)
+            self._local.observed, self._stun_port = frame.endpoint, frame.stun_port
+            self._step_finder.stop()
+            self._classify(Nat())
             self._ask_stun_anew(now)
         if is_news:
             self._local.outbox.events.append(Observed(frame.endpoint))
@@ -126,7 +130,7 @@ class Announcer:
 
     def _announce(self, now: float) -> None:
         server = self._local.server
-        frame = Announce(self._sequence, self._local.mapping, self.candidates)
+        frame = Announce(self._sequence, self._local.nat, self.candidates)
         if server is None or not server.speaks_ltk or not server.say(frame, now):
             return  # `announce` is called when there is a session
         server.expect_answer(now)
@@ -156,7 +160,7 @@ class Announcer:
         self._timers.arm(Timer.ASK_STUN, now + STUN_FIRST_RETRY * 2**self._stun_tries)
         self._stun_tries += 1
 
-    def stun_answered(self, message: memoryview, source: Endpoint, now: float) -> Drop | None:
+    def answered(self, message: memoryview, source: Endpoint, now: float) -> Drop | None:
         """Take the answer of the server's second port: does the NAT choose a port for each destination?"""
         server = self._local.server
         if not self._transaction or server is None or server.endpoint is None:
@@ -166,21 +170,32 @@ class Announcer:
             return Drop.UNASKED_STUN
         self._transaction = b""
         self._timers.disarm(Timer.ASK_STUN)
-        same = mapped == self.observed
-        mapping = NatMapping.ENDPOINT_INDEPENDENT if same else NatMapping.ADDRESS_AND_PORT_DEPENDENT
-        if self._classify(mapping):
-            self._changed(now)
+        self._local.stun_targets = source, server.endpoint
+        if mapped == self._local.observed:
+            self._nat_found(Nat(NatMapping.ENDPOINT_INDEPENDENT), now)
+        else:
+            self._step_finder.look(self._local.stun_targets, now)
+            self._nat_found(Nat(NatMapping.ADDRESS_AND_PORT_DEPENDENT), now)
         return None
 
-    def _classify(self, mapping: NatMapping) -> bool:
+    def _step_found(self, step: int, now: float) -> None:
+        """Take what is known now of the ports of a NAT that chooses one for each destination."""
+        self._nat_found(self._local.nat._replace(step=step), now)
+
+    def _nat_found(self, nat: Nat, now: float) -> None:
+        if self._classify(nat):
+            self._changed(now)
+
+    def _classify(self, nat: Nat) -> bool:
         """Note what the NAT does; return whether that is news."""
-        if self.observed is not None and self.observed in self._hosts:
-            mapping = NatMapping.NONE
-        if mapping is self._local.mapping:
+        local = self._local
+        if local.observed is not None and local.observed in self._hosts:
+            nat = Nat(NatMapping.NONE)
+        if nat == local.nat:
             return False
-        self._local.mapping = mapping
-        if mapping is not NatMapping.UNKNOWN:
-            self._local.outbox.events.append(NatClassified(mapping))
+        local.nat = nat
+        if nat.mapping is not NatMapping.UNKNOWN:
+            local.outbox.events.append(NatClassified(nat))
         return True
 
     def _on_timer(self, timer: Timer, now: float) -> None:
@@ -247,9 +262,15 @@ class Introducer:
         """Return what there is to tell of `peer`: what it has announced, and where it is seen right now."""
         key = peer.config.public_key
         kept = self._announcements.get(key)
-        mapping = NatMapping.UNKNOWN if kept is None else kept.frame.mapping
+        nat = Nat() if kept is None else kept.frame.nat
         announced = () if kept is None else kept.frame.candidates
         candidates = [each for each in announced if each.kind is CandidateKind.HOST]
-        if peer.endpoint is not None and all(each.endpoint != peer.endpoint for each in candidates):
-            candidates.insert(0, Candidate(CandidateKind.OBSERVED, peer.endpoint))
-        return Introduce(attempt, asked, key, mapping, tuple(candidates[:MAX_CANDIDATES]))
+        if peer.endpoint is not None:
+            # First, whatever the client says of itself: by this the other side knows where it really is.
+            seen = Candidate(CandidateKind.HOST, peer.endpoint)
+            if seen in candidates:
+                candidates.remove(seen)
+            else:
+                seen = Candidate(CandidateKind.OBSERVED, peer.endpoint)
+            candidates.insert(0, seen)
+        return Introduce(attempt, asked, key, nat, tuple(candidates[:MAX_CANDIDATES]))

@@ -38,9 +38,18 @@ class Sender:
             if self._local.send(message, place):
                 self._count(place, 1, len(message))
 
-    def send_frame(self, session: Session, frame: bytes, places: Sequence[Place]) -> None:
-        """Send a control frame, or none for a keepalive."""
-        self._seal(session, self._local.padded(frame), places)
+    def send_frame(self, session: Session, frame: bytes, places: Sequence[Place], hops: int = 0) -> None:
+        """Send a control frame, or none for a keepalive; with `hops`, directly and no further than that."""
+        payload = self._local.padded(frame)
+        if not hops:
+            self._seal(session, payload, places)
+            return
+        room = self._local.outbox.room(len(payload) + DATA_OVERHEAD)
+        if session.seal(payload, room):
+            for place in places:
+                if isinstance(place, Endpoint):
+                    self._local.outbox.send(room, place, hops=hops)
+                    self._count(place, 1, len(room))
 
     def send_packet(
         self, session: Session, packet: Packet, places: Sequence[Place], *, takes_segments: bool
@@ -128,7 +137,7 @@ class Sender:
         at_once = min(MAX_DATAGRAMS, MAX_BYTES // size) * size
         for begin in range(0, len(datagrams), at_once):
             part = datagrams[begin : begin + at_once]
-            self._local.outbox.send(part, to, 0, size if len(part) > size else 0)
+            self._local.outbox.send(part, to, size if len(part) > size else 0)
 
     def _count(self, place: Place, packets: int, size: int) -> None:
         traffic = self.relayed if isinstance(place, Relay) else self.direct

@@ -38,6 +38,7 @@ def peer_status(peer: Peer, local: Local, now: float) -> PeerStatus:
         direct_successes=0 if paths is None else paths.direct_successes,
         direct_failures=0 if paths is None else paths.direct_failures,
         switches=0 if paths is None else paths.switches,
+        probes={} if paths is None else dict(paths.probes),
     )
 
 

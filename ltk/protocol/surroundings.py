@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ltk.protocol.frames import Frame
 from ltk.protocol.messages import Endpoint
 
 if TYPE_CHECKING:
@@ -29,8 +30,14 @@ class Broker(Protocol):
 class Carrier(Protocol):
     """Seals and sends for the paths, and makes use of what they find."""
 
-    def probe(self, endpoint: Endpoint, challenge: bytes, now: float) -> bool:
-        """Seal a PROBE and send it there; return False without a session that could."""
+    def probe(self, endpoint: Endpoint, challenge: bytes, now: float, hops: int = 0) -> bool:
+        """Seal a PROBE and send it there; return False without a session that could.
+
+        With `hops` it gets no further than that many routers.
+        """
+
+    def tell(self, frame: Frame, now: float) -> bool:
+        """Seal a frame for the peer and send it as data goes; return False where that cannot be done."""
 
     def connect(self, attempt: int, now: float) -> bool:
         """Ask the server for an introduction; return False without one that could be asked."""

@@ -29,6 +29,7 @@ class Timer(IntEnum):
     OPEN_CHANNELS = 8  # asked for a relay channel, not answered
     ANNOUNCE = 9  # not acknowledged, or not said for a while
     ASK_STUN = 10  # asked, not answered
+    LOOK_FOR_STEP = 11  # asked from fresh sockets, not all answered
 
 
 class TimerQueue:

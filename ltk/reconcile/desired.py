@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from ltk.kernel import paths
 from ltk.lab import sites
 from ltk.node import config as node_config
-from ltk.protocol.config import P2p, PathPolicy
+from ltk.protocol.config import HardNat, P2p, PathPolicy
 from ltk.protocol.segments import largest_super_packet
 from ltk.reconcile.resources import (
     Address,
@@ -23,7 +23,7 @@ from ltk.reconcile.resources import (
     state_of,
 )
 from ltk.reconcile.secrets import Keyring, psk_file
-from ltk.topology.expanded import Lab, Node, Role, Topology
+from ltk.topology.expanded import Lab, Node, Pair, Role, Topology
 
 
 def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
@@ -64,7 +64,7 @@ class _Configs:
         self._topology = topology
         self._keys = keys
         self._psk_file = psk_file(topology.name) if keys.psk_id else None
-        self._told: dict[tuple[str, P2p, PathPolicy], dict[str, object]] = {}  # of one client to another
+        self._told: dict[tuple[object, ...], dict[str, object]] = {}  # of one client to another
 
     def daemon(self, node: Node) -> Daemon:
         """The daemon of a node that runs one."""
@@ -99,18 +99,19 @@ class _Configs:
 
     def _peer(self, node: Node, other: Node) -> dict[str, object]:
         if not (node.role is other.role is Role.CLIENT):
-            return self._settings(node, other, node.keepalive, P2p.ON_DEMAND, PathPolicy.AUTO).to_json()
+            return self._settings(node, other, node.keepalive).to_json()
         pair = self._topology.pair(node, other)
-        p2p, path = P2p(pair.p2p.value), PathPolicy(pair.path.value)
-        told = self._told.get((other.name, p2p, path))
+        key = other.name, pair.p2p, pair.hard_nat, pair.path
+        told = self._told.get(key)
         if told is None:
             # What keeps a path between clients alive are probes, once there is one.
-            told = self._told[other.name, p2p, path] = self._settings(node, other, 0, p2p, path).to_json()
+            told = self._told[key] = self._settings(node, other, 0, pair).to_json()
         return told
 
     def _settings(
-        self, node: Node, other: Node, keepalive: int, p2p: P2p, path: PathPolicy
+        self, node: Node, other: Node, keepalive: int, pair: Pair | None = None
     ) -> node_config.PeerSettings:
+        """What a node is told of another one; of two clients, what holds for them as a pair."""
         return node_config.PeerSettings(
             name=other.name,
             role=node_config.Role(other.role.value),
@@ -119,8 +120,9 @@ class _Configs:
             endpoint=other.endpoint,
             allowed_ips=_reachable_through(self._topology, node, other),
             keepalive=keepalive,
-            p2p=p2p,
-            path=path,
+            p2p=P2p.ON_DEMAND if pair is None else P2p(pair.p2p.value),
+            hard_nat=HardNat.BIRTHDAY if pair is None else HardNat(pair.hard_nat.value),
+            path=PathPolicy.AUTO if pair is None else PathPolicy(pair.path.value),
         )
 
 

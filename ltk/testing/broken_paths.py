@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from ltk.protocol.active import Active
-from ltk.protocol.attempt import Attempt, Backoff
+from ltk.protocol.attempt import Attempt
 from ltk.protocol.config import EngineConfig, PathPolicy, PeerConfig, PeerKind
 from ltk.protocol.drops import Drop
 from ltk.protocol.engine import Engine
@@ -18,6 +18,7 @@ from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
 from ltk.protocol.relay import ChannelRequests
 from ltk.protocol.rendezvous import Announcer
+from ltk.protocol.setbacks import Backoff
 from ltk.protocol.surroundings import Carrier
 from ltk.protocol.timers import Timer
 from ltk.protocol.vnet import Packet

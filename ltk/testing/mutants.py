@@ -17,6 +17,7 @@ from ltk.testing import (
     broken_paths,
     broken_reader,
     broken_routers,
+    broken_searches,
     broken_sessions,
 )
 from ltk.testing.breaking import MUTANTS
@@ -28,6 +29,7 @@ BROKEN = (
     broken_paths,
     broken_reader,
     broken_routers,
+    broken_searches,
     broken_sessions,
 )  # they register their mutants as they are imported
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts

@@ -12,9 +12,9 @@ from pathlib import Path as FilePath
 from ltk.topology.addresses import Pool, claim, interface
 from ltk.topology.checks import check_networks, check_nodes, check_routes
 from ltk.topology.copies import NodeCopy, check_names_differ, copies_of, with_defaults
-from ltk.topology.expanded import Interface, Lab, Node, Role, SecretSource, Topology
+from ltk.topology.expanded import HardNat, Interface, Lab, Node, P2p, Role, SecretSource, Topology
 from ltk.topology.links import check_links
-from ltk.topology.model import DEFAULT_SERVER_PORT, SecretSpec, TopologySpec
+from ltk.topology.model import DEFAULT_SERVER_PORT, SecretSpec, TopologySpec, p2p_in
 from ltk.topology.pairs import check_pairs, pairs_of
 from ltk.topology.problems import Findings
 from ltk.topology.render import render
@@ -118,6 +118,7 @@ def _node(
     keepalive = node.keepalive
     if keepalive is None:
         keepalive = DEFAULT_CLIENT_KEEPALIVE if node.role is Role.CLIENT else 0
+    wish, general = p2p_in(node.p2p), p2p_in(spec.network.p2p)
     real_device = REAL_DEVICE_PREFIX + spec.name[:REAL_DEVICE_NAME]
     return Node(
         name=copy.name,
@@ -128,7 +129,8 @@ def _node(
         endpoint=_lab_endpoint(lab, copy, listen) if lab is not None else node.endpoint,
         keepalive=keepalive,
         isolation=node.isolation and node.role is Role.SERVER,
-        p2p=node.p2p or spec.network.p2p,
+        p2p=wish.mode or general.mode or P2p.ON_DEMAND,
+        hard_nat=wish.hard_nat or general.hard_nat or HardNat.BIRTHDAY,
         metrics=node.metrics if node.role is not Role.WIREGUARD else None,
         device=node.device or (LAB_DEVICE if lab is not None else real_device),
         mtu=spec.network.mtu,

@@ -47,6 +47,19 @@ def p2p_of(one: P2p, other: P2p) -> P2p:
     return next(wish for wish in (P2p.OFF, P2p.EAGER, P2p.ON_DEMAND) if wish in (one, other))
 
 
+class HardNat(StrEnum):
+    """What two clients do where a NAT chooses a port for each destination; each includes the one before."""
+
+    OFF = "off"
+    PREDICT = "predict"
+    BIRTHDAY = "birthday"
+
+
+def hard_nat_of(one: HardNat, other: HardNat) -> HardNat:
+    """What holds for two clients that say this much: the least of both."""
+    return min(one, other, key=list(HardNat).index)
+
+
 class PathPolicy(StrEnum):
     """Which ways the data of two clients may take; anything but auto is for debugging."""
 
@@ -78,7 +91,8 @@ class Node:
     endpoint: str | None  # "host:port" or "[v6]:port", where others reach it
     keepalive: int  # seconds; 0: none
     isolation: bool
-    p2p: P2p  # between clients
+    p2p: P2p  # between clients, as the next
+    hard_nat: HardNat
     metrics: str | None  # "address:port" or "[v6]:port", where its daemon serves them; None: nowhere
     device: str
     mtu: int  # bytes of an inner packet
@@ -92,6 +106,7 @@ class Pair:
 
     between: tuple[str, str]
     p2p: P2p
+    hard_nat: HardNat
     path: PathPolicy
 
 
@@ -204,7 +219,8 @@ class Topology:
         """What holds between two clients, whether the file names the pair or not."""
         names = {one.name, other.name}
         stated = next((pair for pair in self.pairs if set(pair.between) == names), None)
-        return stated or Pair((one.name, other.name), p2p_of(one.p2p, other.p2p), PathPolicy.AUTO)
+        p2p, hard_nat = p2p_of(one.p2p, other.p2p), hard_nat_of(one.hard_nat, other.hard_nat)
+        return stated or Pair((one.name, other.name), p2p, hard_nat, PathPolicy.AUTO)
 
     @property
     def server(self) -> Node:

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from ltk.topology.expanded import Address, Network, P2p, PathPolicy, Role, SecretSource
+from ltk.topology.expanded import Address, HardNat, Network, P2p, PathPolicy, Role, SecretSource
 from ltk.topology.nats import (
     PRESETS,
     Ipv6,
@@ -188,6 +188,30 @@ class SecretSpec(Spec):
                 return SecretSource("command", self.command or "")
 
 
+def _shape_of_word_or_mapping(value: object) -> str:
+    return MAPPING_TAG if isinstance(value, Mapping | Spec) else WORD_TAG
+
+
+class P2pSpec(Spec):
+    """How two clients look for a direct path."""
+
+    mode: P2p | None = None
+    """When: at their first packet, always (eager), or never (off). Default: on-demand, or as further up."""
+    hard_nat: HardNat | None = Field(default=None, alias="hard-nat")
+    """What is done where a NAT chooses a port for each destination. Default: birthday, or as further up."""
+
+
+P2pWish: TypeAlias = Annotated[
+    Annotated[P2p, Tag(WORD_TAG)] | Annotated[P2pSpec, Tag(MAPPING_TAG)],
+    Discriminator(_shape_of_word_or_mapping),
+]
+
+
+def p2p_in(wish: P2p | P2pSpec | None) -> P2pSpec:
+    """The long form of what was written."""
+    return wish if isinstance(wish, P2pSpec) else P2pSpec(mode=wish)
+
+
 class NetworkSpec(Spec):
     """The tunnel's own network."""
 
@@ -197,7 +221,7 @@ class NetworkSpec(Spec):
     """The largest packet that the tunnel carries whole, in bytes; with an IPv6 subnet at least 1280."""
     psk: SecretSpec | None = None
     """A pre-shared key mixed into every handshake: {file: …}, {env: …} or {command: …}."""
-    p2p: P2p = P2p.ON_DEMAND
+    p2p: P2pWish = P2p.ON_DEMAND
     """When two clients look for a direct path: at their first packet, always (eager), or never (off)."""
 
 
@@ -212,7 +236,7 @@ class NodeDefaults(Spec):
     """Seconds between packets that keep a NAT's mapping open; 0: none. Default: 20 for clients, else 0."""
     isolation: Boolean = False
     """On the server: clients reach the server and what is routed behind it, but not each other."""
-    p2p: P2p | None = None
+    p2p: P2pWish | None = None
     """For a client: when it looks for direct paths to other clients. Default: the network's."""
     metrics: Listener | None = None
     """ADDRESS:PORT at which the daemon serves its metrics over HTTP. Default: nowhere."""
@@ -245,7 +269,7 @@ class PairSpec(Spec):
         Field(min_length=2, max_length=2, examples=[["alice", "bob"]]),
     ]
     """The names of the two clients."""
-    p2p: P2p | None = None
+    p2p: P2pWish | None = None
     """When these two look for a direct path. Default: what follows from the two nodes."""
     path: PathPolicy = PathPolicy.AUTO
     """Which ways their data may take: any (auto), relay-only or direct-only; the latter are for debugging."""
@@ -267,10 +291,6 @@ def _shape_of_hosts(value: object) -> str | None:
         case Mapping():
             return MAPPING_TAG
     return None
-
-
-def _shape_of_nat(value: object) -> str:
-    return MAPPING_TAG if isinstance(value, Mapping | NatSpec) else WORD_TAG
 
 
 class LinkSpec(Spec):
@@ -336,7 +356,7 @@ class SiteSpec(Spec):
 
     nat: Annotated[
         Annotated[NatPreset, Tag(WORD_TAG)] | Annotated[NatSpec, Tag(MAPPING_TAG)],
-        Discriminator(_shape_of_nat),
+        Discriminator(_shape_of_word_or_mapping),
     ] = NatPreset.NONE
     """What the router does to packets: a preset, such as home or symmetric, or the same spelled out."""
     behind: str | None = None

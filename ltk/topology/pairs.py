@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ltk.topology.copies import NodeCopy
-from ltk.topology.expanded import Node, P2p, Pair, PathPolicy, Role, p2p_of
-from ltk.topology.model import PairSpec, TopologySpec
+from ltk.topology.expanded import Node, P2p, Pair, PathPolicy, Role, hard_nat_of, p2p_of
+from ltk.topology.model import PairSpec, TopologySpec, p2p_in
 from ltk.topology.problems import Findings, Path
 from ltk.topology.values import quote
 from ltk.topology.words import suggest
@@ -43,11 +43,17 @@ def check_pairs(spec: TopologySpec, nodes: Mapping[str, tuple[NodeCopy, ...]], f
 
 def pairs_of(spec: TopologySpec, nodes: tuple[Node, ...]) -> tuple[Pair, ...]:
     """The pairs that the file names, with what follows from the nodes where it says nothing."""
-    wishes = {node.name: node.p2p for node in nodes}
-    return tuple(
-        Pair((one, other), pair.p2p or p2p_of(wishes[one], wishes[other]), pair.path)
-        for pair in spec.pairs
-        for one, other in [pair.between]
+    by_name = {node.name: node for node in nodes}
+    return tuple(_pair(pair, *(by_name[name] for name in pair.between)) for pair in spec.pairs)
+
+
+def _pair(pair: PairSpec, one: Node, other: Node) -> Pair:
+    wish = p2p_in(pair.p2p)
+    return Pair(
+        (one.name, other.name),
+        wish.mode or p2p_of(one.p2p, other.p2p),
+        wish.hard_nat or hard_nat_of(one.hard_nat, other.hard_nat),
+        pair.path,
     )
 
 
@@ -90,10 +96,12 @@ def _check_policy(
         if not doubtful:
             findings.add(path, "says nothing about the two", "add p2p or path, or leave it out")
         return
-    one, other = (by_name[name].spec.p2p or spec.network.p2p for name in pair.between)
-    if pair.path is PathPolicy.DIRECT_ONLY and (pair.p2p or p2p_of(one, other)) is P2p.OFF:
+    stated = p2p_in(pair.p2p).mode
+    general = p2p_in(spec.network.p2p).mode or P2p.ON_DEMAND
+    one, other = (p2p_in(by_name[name].spec.p2p).mode or general for name in pair.between)
+    if pair.path is PathPolicy.DIRECT_ONLY and (stated or p2p_of(one, other)) is P2p.OFF:
         problem = "with p2p: off there is no direct path, so nothing could pass"
         findings.add((*path, "path"), problem, "p2p: on-demand, or path: relay-only")
-    if pair.path is PathPolicy.RELAY_ONLY and pair.p2p is P2p.EAGER:
+    if pair.path is PathPolicy.RELAY_ONLY and stated is P2p.EAGER:
         problem = "with p2p: eager these two look for a direct path that they may not use"
         findings.add((*path, "path"), problem, "leave out one of them")

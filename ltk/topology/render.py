@@ -60,7 +60,7 @@ def _node(node: Node) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "endpoint": node.endpoint,
         "isolation": node.isolation if node.role is Role.SERVER else None,
-        "p2p": node.p2p.value,
+        "p2p": _p2p(node),
         "metrics": node.metrics,
         "public_key": node.public_key,
         "private_key": _secret(node.private_key) if node.private_key is not None else None,
@@ -76,7 +76,11 @@ def _node(node: Node) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    return {"between": list(pair.between), "p2p": pair.p2p.value, "path": pair.path.value}
+    return {"between": list(pair.between), "p2p": _p2p(pair), "path": pair.path.value}
+
+
+def _p2p(who: Node | Pair) -> dict[str, str]:
+    return {"mode": who.p2p.value, "hard-nat": who.hard_nat.value}
 
 
 def _lab(lab: Lab) -> dict[str, Any]:

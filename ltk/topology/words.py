@@ -121,7 +121,7 @@ def _keys_at(path: Path) -> list[str]:
     kind: Any = TopologySpec
     for part in path:
         kind = _inside(kind, part)
-    return list(kind.model_fields) if _is_model(kind) else []
+    return [field.alias or name for name, field in kind.model_fields.items()] if _is_model(kind) else []
 
 
 def _inside(kind: Any, part: str | int) -> Any:

@@ -26,6 +26,7 @@ from ltk.protocol.frames import (
     CandidateKind,
     Goodbye,
     Introduce,
+    Nat,
     NatMapping,
     ObservedAs,
     Probe,
@@ -158,7 +159,7 @@ def sealed(recorded: Recorded, node: Node, other: Node, attacker: Endpoint) -> I
         Probe(os.urandom(8)),
         ProbeReply(os.urandom(8), attacker),
         ObservedAs(attacker, 0),
-        Introduce(1 << 60, False, other.public_key, NatMapping.NONE, here),
+        Introduce(1 << 60, False, other.public_key, Nat(NatMapping.NONE), here),
         Goodbye(),
     )
     payloads = [b"", *(pack_frame(frame) for frame in frames), _echo_request(other, node)]

@@ -27,10 +27,20 @@ from ltk.node.control import ask
 Pair = tuple[str, str]
 
 
-def topology(name: str, clients: Sequence[str], *, link: str = "", nats: dict[str, str] | None = None) -> str:
+def topology(
+    name: str,
+    clients: Sequence[str],
+    *,
+    link: str = "",
+    nats: dict[str, str] | None = None,
+    p2p: dict[str, str] | None = None,
+) -> str:
     """A hub at 10.72.0.1 and clients from 10.72.0.2 on, in this order, each behind a router of its own."""
     own = f", link: {{{link}}}" if link else ""
-    nodes = "".join(f"  {each}: {{address: {address_of(clients, each)}}}\n" for each in clients)
+    wishes = {each: f", p2p: {wish}" for each, wish in (p2p or {}).items()}
+    nodes = "".join(
+        f"  {each}: {{address: {address_of(clients, each)}{wishes.get(each, '')}}}\n" for each in clients
+    )
     sites = "".join(
         f"    at-{each}: {{nat: {(nats or {}).get(each, 'port-restricted')}, hosts: [{each}]{own}}}\n"
         for each in clients
@@ -193,6 +203,11 @@ class Crowd:
             return ask(paths.control_socket(self.lab.name, node), {"do": "status"})
         except LtkError:
             return {}
+
+    def told_of(self, node: str, peer: str) -> dict[str, Any]:
+        """What a daemon says itself of one of its peers."""
+        found: dict[str, Any] = next(each for each in self.told(node)["peers"] if each["name"] == peer)
+        return found
 
     def log(self, node: str) -> str:
         """What a node's daemons have said."""

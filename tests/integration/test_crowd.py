@@ -25,7 +25,7 @@ from ltk.kernel import netns
 
 CROWD = """
 name: crowd
-network: {subnet: 10.74.0.0/24}
+network: {subnet: 10.74.0.0/24, p2p: {hard-nat: off}} # a hundred pairs would search for minutes, in turns
 nodes:
   hub: {role: server, address: 10.74.0.1}
   open: {count: 8, address: 10.74.0.11}

@@ -29,6 +29,7 @@ FAULTS = "tests/integration/test_faults.py"
 WIRE = "tests/unit/lab/test_wire_conditions.py"
 LANS = "tests/integration/test_lans.py"
 PROTOCOL = "tests/unit/protocol"
+HARD = f"{PROTOCOL}/test_p2p_hard.py"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
 )
@@ -347,6 +348,34 @@ PROOFS = (
         "it had to wait for the other sender's datagrams",
     ),
     Proof(
+        "search-expects-the-wrong-ports",
+        f"{HARD}::test_ports_in_sequence_are_predicted_in_each_first_attempt[one]",
+        "not direct with seed 0",
+    ),
+    Proof(
+        "search-closes-what-it-found",
+        f"{HARD}::test_the_socket_that_was_found_carries_the_pair_from_then_on[birthday]",
+        "the path was lost meanwhile",
+    ),
+    Proof(
+        "search-without-bound",
+        f"{HARD}::test_random_ports_are_found_in_nearly_each_first_attempt_within_the_bounds",
+        "probes in one round",
+    ),
+    Proof(
+        "search-ignores-the-topology",
+        f"{HARD}::test_no_more_is_done_than_both_sides_wish_and_what_could_help[off-in-sequence]",
+        "node.opened <= 3",
+    ),
+    Proof(
+        "search-never-leaves-a-spoiled-mapping",
+        f"{HARD}::test_a_spoiled_mapping_is_left_for_a_fresh_one",
+        "a direct path between a and b",
+    ),
+    Proof(
+        "first-probes-go-all-the-way",
+        f"{HARD}::test_first_probes_die_before_the_other_sides_router_and_spoil_nothing",
+        "not direct with seed",
         "capture-as-it-was-read",
         f"{CAPTURE}::test_packets_come_in_the_order_of_their_times_however_their_queues_are_read",
         "assert times == sorted(times)",

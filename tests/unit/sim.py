@@ -21,7 +21,7 @@ from typing import Any
 from sim_net import INTERNET_DELAY, Clock, Datagram, Nat, NatKind, Segment, Wire
 from sim_packets import BULKY, PACKET_SIZE, Flow, Ledger, Packet
 
-from ltk.protocol.config import P2p, PathPolicy, PeerKind
+from ltk.protocol.config import HardNat, P2p, PathPolicy, PeerKind
 from ltk.protocol.engine import (
     Endpoint,
     Engine,
@@ -31,7 +31,7 @@ from ltk.protocol.engine import (
     PeerConfig,
     PeerStatus,
 )
-from ltk.protocol.messages import Place
+from ltk.protocol.messages import STUN_SOCKET, Place
 from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 
@@ -41,6 +41,7 @@ PORT = 51820
 STUN_PORT = 3478  # of the server's second socket
 KEEPALIVE = 20.0  # seconds, from each client to the server
 TUNNEL = IPv4Network("10.0.0.0/16")
+HOPS = 64  # Linux's net.ipv4.ip_default_ttl
 PROOF_LIFETIME = 25.0  # seconds: an idle path is probed every 18 s, and given up after three tries of 1 s
 _LOOK_EVERY = 0.010  # seconds, while something is awaited
 _TRANSPORT_DATA = 4
@@ -67,6 +68,7 @@ class Node:
     address: str
     nat_kind: NatKind | None = None
     p2p: P2p = P2p.ON_DEMAND
+    hard_nat: HardNat = HardNat.BIRTHDAY
     path: PathPolicy = PathPolicy.AUTO
     port: int = PORT
     engine: Engine | None = None
@@ -77,6 +79,8 @@ class Node:
     ways: dict[str, Place | None] = field(default_factory=dict)  # by peer, as the events had it
     started: float = math.inf
     on_transmit: Callable[[bytes, Endpoint], None] | None = None
+    ports: dict[int, int] = field(default_factory=dict)  # of the sockets beside the main one, by number
+    opened: int = 0  # of those, since the node was made
     _wake: float = math.inf
 
     def __post_init__(self) -> None:
@@ -112,6 +116,7 @@ class Node:
         self.heard.clear()
         self.proven.clear()
         self.ways.clear()
+        self.ports = {STUN_SOCKET: STUN_PORT} if self is world.server else {}
         self.started = world.now
         self.engine = Engine(
             world.config_of(self),
@@ -164,17 +169,17 @@ class Node:
     def receive(self, datagram: Datagram) -> None:
         """Take a datagram that has arrived."""
         world = self.world
-        if self.engine is None or datagram.destination.port not in (self.port, STUN_PORT):
+        numbers = {self.port: 0} | {port: number for number, port in self.ports.items()}
+        if self.engine is None or datagram.destination.port not in numbers:
             return
-        source = datagram.source
+        source = datagram.source._replace(socket=numbers[datagram.destination.port])
         self.heard[source] = world.now
         if datagram.proof >= self.started:
             self.proven[source] = max(datagram.proof, self.proven.get(source, -math.inf))
         world.arrived[datagram.origin, self.name] += 1
         if len(datagram.data) >= BULKY:
             world.bulky[datagram.origin, self.name] += 1
-        socket = 0 if datagram.destination.port == self.port else 1
-        self.engine.handle_datagram(memoryview(datagram.data), source, world.now, socket)
+        self.engine.handle_datagram(memoryview(datagram.data), source, world.now)
         self.drain()
 
     def drain(self) -> None:
@@ -184,7 +189,9 @@ class Node:
         answers: list[Packet] = []
         while (transmit := engine.poll_transmit()) is not None:
             for data in datagrams(transmit):
-                self.transmit(bytes(data), transmit.to, transmit.socket)
+                self.transmit(bytes(data), transmit.to, transmit.hops)
+        while (number := engine.poll_closed()) is not None:
+            self.ports.pop(number, None)
         while (delivered := engine.poll_deliver()) is not None:
             packet = world.ledger.delivered(self, bytes(delivered))
             if packet.is_ping:
@@ -202,8 +209,8 @@ class Node:
             answer.request = request
             self._hand_over(answer)
 
-    def transmit(self, data: bytes, destination: Endpoint, socket: int) -> None:
-        """Put a datagram on the wire, from the socket of that number."""
+    def transmit(self, data: bytes, destination: Endpoint, hops: int = 0) -> None:
+        """Put a datagram on the wire, from the socket that the destination says."""
         world, sent = self.world, self.sent
         if self.on_transmit is not None:
             self.on_transmit(data, destination)
@@ -217,9 +224,21 @@ class Node:
         else:
             sent.to_server += 1
             sent.bulky_to_server += is_bulky
-        source = self.endpoint if socket == 0 else Endpoint(self.address, STUN_PORT)
         proof = self.heard.get(destination, -math.inf)
-        self.segment.send(Datagram(self.name, source, destination, data, proof))
+        source = self._source(destination.socket)
+        self.segment.send(
+            Datagram(self.name, source, destination._replace(socket=0), data, proof, hops or HOPS)
+        )
+
+    def _source(self, number: int) -> Endpoint:
+        """Where a socket is, which is opened if need be, on a port that is free."""
+        if not number:
+            return self.endpoint
+        if number not in self.ports:
+            free = (self.world.random.randrange(32768, 61000) for _ in iter(int, 1))
+            self.ports[number] = next(port for port in free if port not in {self.port, *self.ports.values()})
+            self.opened += 1
+        return Endpoint(self.address, self.ports[number])
 
     def _check_proven(self, destination: Endpoint, data: bytes) -> None:
         age = self.world.now - self.proven.get(destination, -math.inf)
@@ -345,6 +364,7 @@ class Simulation(Clock):
             allowed_ips=_host(other),
             kind=PeerKind.CLIENT,
             p2p=P2p.OFF if P2p.OFF in (node.p2p, other.p2p) else node.p2p,
+            hard_nat=min(node.hard_nat, other.hard_nat, key=list(HardNat).index),
             path=node.path,
         )
 

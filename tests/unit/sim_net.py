@@ -14,14 +14,16 @@ import itertools
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from ltk.protocol.config import HardNat
 from ltk.protocol.messages import Endpoint
 
 INTERNET_DELAY = 0.020  # seconds, one way
 LAN_DELAY = 0.0005
+SPOILED_FOR = 30.0  # seconds; Linux's nf_conntrack_udp_timeout
 _PORTS = range(20_000, 60_000)  # from which a NAT draws
 
 
@@ -50,9 +52,12 @@ class NatKind:
     preserves: bool = True
     hairpins: bool = False
     lifetime: float = 120.0
+    step: int = 0  # from one mapping's port to the next one's; 0: at random
+    poisonable: bool = False  # what nobody has asked for is the router's own, and its port is taken then
 
     def __str__(self) -> str:
-        return f"{self.mapping.value}/{self.filtering.value}"
+        more = "-sequential" * bool(self.step) + "-poisonable" * self.poisonable
+        return f"{self.mapping.value}/{self.filtering.value}{more}"
 
     @property
     def maps_by_destination(self) -> bool:
@@ -71,6 +76,8 @@ RESTRICTED_CONE = NatKind(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPEND
 PORT_RESTRICTED = NatKind(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 HOME = NatKind(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, hairpins=True)
 SYMMETRIC = NatKind(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, preserves=False)
+SEQUENTIAL = replace(SYMMETRIC, step=1)
+POISONABLE = replace(PORT_RESTRICTED, poisonable=True)
 ALL_CLASSES = tuple(
     NatKind(mapping, filtering, preserves=mapping is Mapping.ENDPOINT_INDEPENDENT)
     for mapping in Mapping
@@ -83,7 +90,7 @@ class Datagram(NamedTuple):
 
     `origin` names the host that sent it, which its receiver does not know. `proof` is the moment at
     which the origin had last received something from `destination`, minus infinity for never: what
-    arrives proves that the path worked both ways since then.
+    arrives proves that the path worked both ways since then. `hops` is how many routers it may still pass.
     """
 
     origin: str
@@ -91,6 +98,7 @@ class Datagram(NamedTuple):
     destination: Endpoint
     data: bytes
     proof: float
+    hops: int = 64
 
 
 class Device(Protocol):
@@ -132,11 +140,15 @@ class Segment:
             nat = segment.gateway
             if nat is None:
                 return
+            if datagram.hops <= 1:
+                return
             source, destination = nat.outbound(datagram.source, datagram.destination)
-            datagram = datagram._replace(source=source, destination=destination)
+            datagram = datagram._replace(source=source, destination=destination, hops=datagram.hops - 1)
             hairpins = datagram.destination.address == nat.address
             segment = nat.outside
-        if not hairpins or nat.kind.hairpins:
+        if segment.gateway is None:  # the internet has routers of its own
+            datagram = datagram._replace(hops=datagram.hops - 1)
+        if datagram.hops and (not hairpins or nat.kind.hairpins):
             segment.carry(datagram)
 
     def carry(self, datagram: Datagram) -> None:
@@ -190,6 +202,8 @@ class Nat:
         self._shown_as: dict[tuple[int, Endpoint], Endpoint] = {}  # outside port and remote: source inside
         self._remotes: dict[tuple[Endpoint, Endpoint], tuple[int, Endpoint]] = {}  # and back
         self._preserves = kind.preserves and not kind.maps_by_destination
+        self._last = outside.clock.random.choice(_PORTS) if kind.step else 0  # of the ports in sequence
+        self._spoiled: dict[tuple[int, Endpoint], float] = {}  # outside port and remote: until when
         outside.devices[address] = self
 
     def outbound(self, source: Endpoint, destination: Endpoint) -> tuple[Endpoint, Endpoint]:
@@ -199,8 +213,14 @@ class Nat:
         else:
             key = self._key(source, destination)
             known = self._ports.get(key)
+            wanted = known if known is not None else source.port
+            is_spoiled = self._spoiled.get((wanted, destination), -math.inf) > self._clock.now
+            if is_spoiled:
+                key = "spoiled", source, destination
+                known = self._ports.get(key)
             alive = known is not None and self._is_alive(self._bindings[known])
-            port = known if known is not None and alive else self._bind(source, key)
+            preserves = self._preserves and not is_spoiled
+            port = known if known is not None and alive else self._bind(source, key, preserves=preserves)
         self._bindings[port].remotes[destination] = self._clock.now + self.kind.lifetime
         return Endpoint(self.address, port), destination
 
@@ -216,15 +236,18 @@ class Nat:
     def _is_alive(self, binding: _Binding) -> bool:
         return any(until > self._clock.now for until in binding.remotes.values())
 
-    def _bind(self, source: Endpoint, key: object) -> int:
+    def _bind(self, source: Endpoint, key: object, *, preserves: bool) -> int:
         for dead in [port for port, binding in self._bindings.items() if not self._is_alive(binding)]:
             del self._bindings[dead]
         self._ports = {known: port for known, port in self._ports.items() if port in self._bindings}
         self._shown_as = {one: shown for one, shown in self._shown_as.items() if one[0] in self._bindings}
         self._remotes = {one: back for one, back in self._remotes.items() if back[0] in self._bindings}
         port = source.port
-        while not self._preserves or port in self._bindings:
-            port = self._clock.random.choice(_PORTS)
+        while not preserves or port in self._bindings:
+            if self.kind.step:
+                self._last = port = self._last + self.kind.step
+            else:
+                port = self._clock.random.choice(_PORTS)
             if port not in self._bindings:
                 break
         self._ports[key] = port
@@ -235,11 +258,25 @@ class Nat:
         """Translate what comes in and hand it on, unless it was not asked for."""
         binding = self._bindings.get(datagram.destination.port)
         if binding is None or not self._lets_in(binding, datagram.source):
+            if self.kind.poisonable:
+                self.spoil(datagram.destination.port, datagram.source)
+            return
+        if datagram.hops <= 1:
             return
         device = self.inside.devices.get(binding.inside.address)
         if device is not None:
             source = self._source_inside(binding, datagram.destination.port, datagram.source)
-            device.receive(datagram._replace(source=source, destination=binding.inside))
+            device.receive(
+                datagram._replace(source=source, destination=binding.inside, hops=datagram.hops - 1)
+            )
+
+    def spoil(self, port: int, remote: Endpoint, *, for_ever: bool = False) -> None:
+        """Let the router itself have a port towards a remote: what the inside sends there gets another."""
+        self._spoiled[port, remote] = math.inf if for_ever else self._clock.now + SPOILED_FOR
+
+    def take(self, count: int) -> None:
+        """Give so many ports in sequence to others."""
+        self._last += count * self.kind.step
 
     def _source_inside(self, binding: _Binding, port: int, remote: Endpoint) -> Endpoint:
         if (port, remote) in self._shown_as:
@@ -290,6 +327,26 @@ def can_be_direct(one: NatKind | None, other: NatKind | None) -> bool:
     if one is None or other is None:
         return True
     return not (one.is_hard and other.is_hard and (one.maps_by_destination or other.maps_by_destination))
+
+
+def method(one: NatKind | None, other: NatKind | None, allowed: HardNat = HardNat.BIRTHDAY) -> str | None:
+    """How two sides reach each other where `allowed` is the most that they do for it; None: not at all.
+
+    To who asks one server, a mapping by address looks as if it were for everybody: what is sent from there
+    comes by another port than the one that is expected.
+    """
+    if can_be_direct(one, other):
+        return "plain"
+    sides = [kind for kind in (one, other) if kind is not None]
+    hard = [kind for kind in sides if kind.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT]
+    by_address = any(kind.mapping is Mapping.ADDRESS_DEPENDENT for kind in sides)
+    if allowed is HardNat.OFF or not hard:
+        return None
+    if by_address and any(kind.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT for kind in hard):
+        return None
+    if all(kind.step for kind in hard):
+        return "prediction"
+    return "birthday" if len(hard) == 1 and allowed is HardNat.BIRTHDAY else None
 
 
 class Clock:

@@ -32,6 +32,7 @@ class Straw:
         self.transmits: deque[Transmit] = deque()
         self.delivers: deque[bytes] = deque()
         self.events: deque[str] = deque()
+        self.closed: deque[int] = deque()
 
     @property
     def queued(self) -> int:
@@ -45,9 +46,9 @@ class Straw:
 
     def handle_burst(self, data: memoryview, size: int, source: Endpoint, now: float) -> None:
         for at in range(0, len(data), size):
-            self.handle_datagram(data[at : at + size], source, now, 0)
+            self.handle_datagram(data[at : at + size], source, now)
 
-    def handle_datagram(self, data: memoryview, source: Endpoint, now: float, socket: int) -> None:
+    def handle_datagram(self, data: memoryview, source: Endpoint, now: float) -> None:
         assert self.queued <= ENOUGH, "not drained when there was much"
         self.calls.append("datagram")
         self.delivers.append(bytes(data))
@@ -63,6 +64,9 @@ class Straw:
 
     def poll_transmit(self) -> Transmit | None:
         return self.transmits.popleft() if self.transmits else None
+
+    def poll_closed(self) -> int | None:
+        return self.closed.popleft() if self.closed else None
 
     def poll_deliver(self) -> bytes | None:
         return self.delivers.popleft() if self.delivers else None

@@ -26,6 +26,7 @@ PEER: dict[str, Any] = {
     "allowed_ips": ["10.0.0.0/24", "fd00::/64"],
     "keepalive": 20,
     "p2p": "on-demand",
+    "hard_nat": "birthday",
     "path": "auto",
 }
 DOCUMENT: dict[str, Any] = {
@@ -53,7 +54,9 @@ def test_what_is_written_is_read_back_equal() -> None:
 
 def test_a_document_without_the_later_keys_means_their_defaults() -> None:
     older = copy.deepcopy(DOCUMENT)
-    del older["peers"][0]["p2p"], older["peers"][0]["path"], older["metrics"]
+    for key in ("p2p", "hard_nat", "path"):
+        del older["peers"][0][key]
+    del older["metrics"]
     assert DaemonConfig.from_json(older) == DaemonConfig.from_json(DOCUMENT)
 
 

@@ -11,14 +11,15 @@ from sim_net import (
     HOME,
     INTERNET_DELAY,
     PORT_RESTRICTED,
+    SEQUENTIAL,
     SYMMETRIC,
     NatKind,
     Segment,
-    can_be_direct,
+    method,
 )
 from sim_packets import Flow
 
-from ltk.protocol.config import P2p, PathPolicy
+from ltk.protocol.config import HardNat, P2p, PathPolicy
 from ltk.protocol.engine import AttemptStarted, PathChanged, PeerRegistered
 
 ATTEMPT = 5.0  # seconds within which an attempt has succeeded or failed
@@ -87,13 +88,15 @@ def test_the_first_echo_after_a_cold_start_takes_two_round_trips_to_the_server_a
     assert packet.answered_at - packet.sent_at <= 2 * to_server + 2 * by_way_of_it + lans
 
 
-@pytest.mark.parametrize(("one", "other"), [*combinations_with_replacement((None, *ALL_CLASSES), 2)], ids=str)
+@pytest.mark.parametrize(
+    ("one", "other"), [*combinations_with_replacement((None, *ALL_CLASSES, SEQUENTIAL), 2)], ids=str
+)
 def test_each_pair_of_nats_is_direct_exactly_where_it_can_be(
     one: NatKind | None, other: NatKind | None
 ) -> None:
     world, a, b = pair(one, other)
     flow = world.flow(a, b)
-    if can_be_direct(one, other):
+    if method(one, other) is not None:
         world.run_until_direct(a, b, ATTEMPT)
         assert flow.stop().lost == []
     else:
@@ -101,9 +104,15 @@ def test_each_pair_of_nats_is_direct_exactly_where_it_can_be(
         assert_relayed(world, flow.stop())
 
 
-@pytest.mark.parametrize("other", [SYMMETRIC, PORT_RESTRICTED], ids=str)
-def test_an_impossible_pair_stays_relayed_and_loses_nothing_for_minutes(other: NatKind) -> None:
-    world, a, b = pair(SYMMETRIC, other)
+@pytest.mark.parametrize(
+    ("other", "hard_nat"),
+    [(SYMMETRIC, HardNat.BIRTHDAY), (PORT_RESTRICTED, HardNat.PREDICT), (PORT_RESTRICTED, HardNat.OFF)],
+    ids=str,
+)
+def test_an_impossible_pair_stays_relayed_and_loses_nothing_for_minutes(
+    other: NatKind, hard_nat: HardNat
+) -> None:
+    world, a, b = pair(SYMMETRIC, other, hard_nat=hard_nat)
     flow = world.flow(a, b)
     world.run(180.0)
     assert_relayed(world, flow.stop())

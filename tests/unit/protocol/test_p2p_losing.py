@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sim import Node, Simulation
-from sim_net import HOME, PORT_RESTRICTED, SYMMETRIC, NatKind
+from sim_net import HOME, SYMMETRIC, NatKind
 from sim_objects import reachable
 
 from ltk.protocol.engine import Endpoint, PathChanged
@@ -34,7 +34,7 @@ def direct_pair(kind: NatKind = HOME, *, others: int = 0, seed: int = 1) -> tupl
 def relayed_pair() -> tuple[Simulation, Node, Node]:
     """Two clients that cannot talk directly, and do not try at the moment."""
     world = Simulation()
-    a, b = world.client("a", SYMMETRIC), world.client("b", PORT_RESTRICTED)
+    a, b = world.client("a", SYMMETRIC), world.client("b", SYMMETRIC)
     world.start()
     world.run(1.0)
     a.send(b)

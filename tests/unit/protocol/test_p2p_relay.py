@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sim import Node, Simulation
-from sim_net import HOME, PORT_RESTRICTED, SYMMETRIC, Datagram
+from sim_net import HOME, SYMMETRIC, Datagram
 from sim_objects import reachable
 from sim_packets import BULKY
 
@@ -19,7 +19,7 @@ STRANGER = Endpoint("192.0.2.66", 6666)
 def relayed_pair(**options: bool) -> tuple[Simulation, Node, Node]:
     """Two clients that can only talk through the server."""
     world = Simulation(**options)
-    a, b = world.client("a", SYMMETRIC), world.client("b", PORT_RESTRICTED)
+    a, b = world.client("a", SYMMETRIC), world.client("b", SYMMETRIC)
     world.start()
     world.run(1.0)
     return world, a, b

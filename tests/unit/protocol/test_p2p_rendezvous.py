@@ -224,7 +224,7 @@ def test_a_client_learns_how_its_nat_maps(kind: NatKind | None, mapping: NatMapp
     world.internet.wire.loss = 0.3
     world.start()
     world.run(60.0)
-    assert a.events_of(NatClassified)[-1][1].mapping == mapping
+    assert a.events_of(NatClassified)[-1][1].nat.mapping == mapping
     assert a.events_of(Observed)[-1][1].endpoint.address == a.public_address
 
 

@@ -229,9 +229,9 @@ def test_the_world_notices_data_on_a_path_over_which_nothing_came_back() -> None
     unproven = Endpoint("198.51.100.77", 77)
     data = b"\4".ljust(500, b"\0")
     with pytest.raises(AssertionError, match=r"seed 1, at .*straight to"):
-        a.transmit(data, unproven, 0)
+        a.transmit(data, unproven)
     a.proven[unproven] = world.now - PROOF_LIFETIME + 1.0
-    a.transmit(data, unproven, 0)
+    a.transmit(data, unproven)
 
 
 def test_what_an_object_holds_is_found_through_closures_and_bound_methods() -> None:

@@ -9,6 +9,7 @@ from rig import HUB, STRANGER, A, make_star
 
 from ltk.protocol import stun
 from ltk.protocol.engine import Drop, Endpoint
+from ltk.protocol.messages import MAIN_SOCKET, STUN_SOCKET
 
 TRANSACTION = bytes(range(12))
 
@@ -46,10 +47,11 @@ def test_no_bytes_make_either_side_raise(data):
 def test_a_server_answers_on_the_socket_that_was_asked_and_nobody_else_answers(world):
     hub, a, _ = make_star(world)
     request = memoryview(stun.binding_request(TRANSACTION))
-    for socket in (0, 1):
-        assert hub.engine.handle_datagram(request, STRANGER, world.now, socket) is None
-        data, to, sent_from, _ = hub.engine.poll_transmit()
-        assert (to, sent_from) == (STRANGER, socket)
+    for socket in (MAIN_SOCKET, STUN_SOCKET):
+        source = STRANGER._replace(socket=socket)
+        assert hub.engine.handle_datagram(request, source, world.now) is None
+        data, to, _, _ = hub.engine.poll_transmit()
+        assert to == source
         assert stun.mapped_address(memoryview(data), TRANSACTION) == STRANGER
     assert a.engine.handle_datagram(request, HUB, world.now) is Drop.UNASKED_STUN
     assert a.engine.poll_transmit() is None
@@ -58,4 +60,7 @@ def test_a_server_answers_on_the_socket_that_was_asked_and_nobody_else_answers(w
 def test_the_second_socket_speaks_nothing_but_stun(world):
     hub, a, _ = make_star(world)
     sealed = memoryview(world.sent_by(a)[0].data)
-    assert hub.engine.handle_datagram(sealed, STRANGER, world.now, 1) is Drop.UNKNOWN_TYPE
+    assert (
+        hub.engine.handle_datagram(sealed, STRANGER._replace(socket=STUN_SOCKET), world.now)
+        is Drop.UNKNOWN_TYPE
+    )

@@ -8,7 +8,7 @@ import pytest
 from bad_files import check_the_only_problem, problems_of
 from bad_files import lab as lab_file
 
-from ltk.topology.expanded import P2p, Pair, PathPolicy, Topology
+from ltk.topology.expanded import HardNat, P2p, Pair, PathPolicy, Topology
 from ltk.topology.load import parse_topology
 from ltk.topology.render import render
 
@@ -42,9 +42,26 @@ def test_what_a_pair_says_goes_before_its_nodes_which_go_before_the_network() ->
     assert pair_of(topology, "bob", "c-01") == (P2p.EAGER, PathPolicy.AUTO)
 
 
+def test_the_less_of_two_wishes_for_hard_nats_counts_and_either_key_may_stand_alone() -> None:
+    text = three(
+        "[{between: [bob, c-01], p2p: {hard-nat: birthday}}]",
+        network=", p2p: {mode: eager, hard-nat: predict}",
+        alice="p2p: {hard-nat: off}",
+    )
+    topology = parse(text)
+    wishes = {
+        pair: topology.pair(topology.node(pair[0]), topology.node(pair[1]))
+        for pair in (("alice", "bob"), ("bob", "c-02"), ("bob", "c-01"))
+    }
+    assert [each.p2p for each in wishes.values()] == [P2p.EAGER] * 3
+    assert [each.hard_nat for each in wishes.values()] == [HardNat.OFF, HardNat.PREDICT, HardNat.BIRTHDAY]
+    assert parse(render(topology)) == topology
+    assert parse(three("")).node("alice").hard_nat is HardNat.BIRTHDAY, "the default"
+
+
 def test_a_pair_that_states_a_path_alone_takes_the_rest_from_its_nodes() -> None:
     topology = parse(three("[{between: [alice, c-02], path: direct-only}]", alice="p2p: eager"))
-    assert topology.pairs == (Pair(("alice", "c-02"), P2p.EAGER, PathPolicy.DIRECT_ONLY),)
+    assert topology.pairs == (Pair(("alice", "c-02"), P2p.EAGER, HardNat.BIRTHDAY, PathPolicy.DIRECT_ONLY),)
     assert pair_of(topology, "alice", "c-01") == (P2p.EAGER, PathPolicy.AUTO)
 
 
@@ -105,6 +122,16 @@ CASES = {
         "should have 2 entries, has 3",
     ),
     "no list of names": ("[{between: §alice, p2p: off}]", "pairs[0].between", "should be a list"),
+    "no word for hard NATs": (
+        "[{between: [alice, bob], p2p: {hard-nat: §guess}}]",
+        "pairs[0].p2p.hard-nat",
+        "should be off, predict or birthday, is 'guess'",
+    ),
+    "an unknown key inside": (
+        "[{between: [alice, bob], p2p: {§hard_nat: off}}]",
+        "pairs[0].p2p.hard_nat",
+        "did you mean 'hard-nat'?",
+    ),
     "nothing said": ("[§{between: [alice, bob]}]", "pairs[0]", "add p2p or path"),
     "an unknown key": (
         "[{between: [alice, bob], §pth: relay-only}]",
