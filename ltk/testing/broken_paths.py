@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from ltk.protocol import status
 from ltk.protocol.active import Active
 from ltk.protocol.attempt import Attempt
 from ltk.protocol.config import EngineConfig, PathPolicy, PeerConfig, PeerKind
 from ltk.protocol.drops import Drop
 from ltk.protocol.engine import Engine
-from ltk.protocol.events import PeerRegistered
+from ltk.protocol.events import PathName, PeerRegistered
 from ltk.protocol.frames import Introduce
 from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint, Place
@@ -212,3 +213,16 @@ def _policy_ignored() -> None:
 def _idle_as_if_busy() -> None:
     """A path without data is watched as closely as one with."""
     replace(Paths, "_is_warm", lambda _paths, _now: True)
+
+
+@mutant("status-says-what-was-hoped")
+def _status_says_what_was_hoped() -> None:
+    """A client for which a direct path was ever looked for is told to be direct, whatever its data does."""
+    tell = status._path
+
+    def tell_the_best(peer: Peer, local: Local, now: float) -> tuple[PathName, Endpoint | None, str]:
+        path, endpoint, reason = tell(peer, local, now)
+        was_tried = peer.paths is not None and peer.paths.direct_attempts > 0
+        return "direct" if was_tried and path == "relay" else path, endpoint, reason
+
+    replace(status, "_path", tell_the_best)

@@ -58,6 +58,20 @@ def _nat_one_port_for_all() -> None:
     replace(lab_sites, "router_rules", independent)
 
 
+@mutant("nat-lets-everybody-in")
+def _nat_lets_everybody_in() -> None:
+    """Whoever sends to a port in use is let in: the filtering that the file asks for is left out."""
+    make = lab_nat.router_rules
+
+    def open_to_all(scope: str, lab: Lab, site: Site) -> Ruleset:
+        if site.nat.translates:
+            nat = dataclasses.replace(site.nat, filtering=NatFiltering.ENDPOINT_INDEPENDENT)
+            site = dataclasses.replace(site, nat=nat)
+        return make(scope, lab, site)
+
+    replace(lab_sites, "router_rules", open_to_all)
+
+
 @mutant("nat-hairpin-for-everybody")
 def _nat_hairpin_for_everybody() -> None:
     """Whoever is let in from outside comes in under the router's own address, as neighbours do."""

@@ -6,9 +6,16 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import outcomes
 import pytest
 from figures import recorded, table
 from harness import REPOSITORY, Lab, machine_state
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-docs", action="store_true", help="put what was found of NATs into docs/nat-matrix.md"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,9 +72,15 @@ def quickstart(lab: Callable[..., Lab]) -> Lab:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures that tests have measured, whether they passed or not."""
+    """Print what tests have measured and found, whether they passed or not."""
     stats = terminalreporter.stats
-    if figures := recorded([*stats.get("passed", []), *stats.get("failed", [])]):
+    reports = [*stats.get("passed", []), *stats.get("failed", [])]
+    if figures := recorded(reports):
         terminalreporter.section("figures")
         for line in table(figures):
             terminalreporter.write_line(line)
+    for part, text in outcomes.told(reports).items():
+        terminalreporter.section(f"pairs of routers: {part}")
+        terminalreporter.write_line(text)
+        if terminalreporter.config.getoption("--write-docs"):
+            outcomes.write_document(part, text)

@@ -1,6 +1,6 @@
 """Up and down, again and again, and several labs at once: what is left is nothing.
 
-A run of the suite goes round CYCLES times; LTK_CYCLES says how often otherwise, such as 50 or 1000.
+LTK_CYCLES says how often, such as 1000.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness import REPOSITORY, Lab, machine_state
 
 from ltk.cli.main import run as ltk
 
-CYCLES = int(os.environ.get("LTK_CYCLES", "12"))
+CYCLES = int(os.environ.get("LTK_CYCLES", "50"))
 TURNS = 3  # of each of the labs that are up at once
 LARGEST = max((REPOSITORY / "topologies").glob("*.yaml"), key=lambda path: path.stat().st_size)
 

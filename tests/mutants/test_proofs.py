@@ -25,6 +25,10 @@ TUN = "tests/integration/test_tun_reader.py"
 NODE = "tests/unit/node"
 CAPTURE = "tests/unit/capture/test_record.py"
 KINDS = "tests/integration/test_nat_kinds.py"
+MATRIX = (
+    "tests/integration/test_nat_matrix.py"
+    "::test_two_kinds_of_router_are_passed_directly_exactly_where_that_can_be"
+)
 FAULTS = "tests/integration/test_faults.py"
 WIRE = "tests/unit/lab/test_wire_conditions.py"
 LANS = "tests/integration/test_lans.py"
@@ -302,6 +306,21 @@ PROOFS = (
         "'mapping': 'endpoint-independent'",
     ),
     Proof(
+        "nat-lets-everybody-in",
+        f"{MATRIX}[APDM random to APDM random]",
+        "where it cannot",
+    ),
+    Proof(
+        "path-exists-means-connected",
+        f"{MATRIX}[APDM random to APDM random]",
+        "where it cannot",
+    ),
+    Proof(
+        "status-says-what-was-hoped",
+        f"{MATRIX}[APDM random to APDM random]",
+        "says direct, and sent 0 of 5 that way",
+    ),
+    Proof(
         "nat-hairpin-for-everybody",
         f"{KINDS}::test_who_is_let_in_beside_a_hairpin_comes_under_its_own_address",
         "'filtering': 'address-and-port-dependent'",
@@ -439,7 +458,7 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"LTK_MUTANT": proof.mutant}
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
-    if proof.test.startswith(("tests/unit", KINDS, FAULTS, LANS)):
+    if proof.test.startswith(("tests/unit", KINDS, FAULTS, LANS, MATRIX)):
         beside = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))
         options += ["-p", "break_the_product"]
