@@ -24,6 +24,7 @@ VERBS = {
     "status": "Nodes, peers and paths of a topology that is up.",
     "why": "Each way between two nodes, and why it is the path or not.",
     "metrics": "What the daemons count, for Prometheus.",
+    "test": "Bring a topology up, run its checks, take it down.",
     "exec": "Run a command inside a node.",
     "shell": "Open a shell inside a node.",
     "capture": "Packets of a lab, live or into a file.",

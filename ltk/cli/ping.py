@@ -58,7 +58,10 @@ def command(topology: str, source: str | None, target: str | None, timeout: floa
 
 
 def _pairs(topology: Topology, source: str | None, target: str | None) -> list[Pair]:
-    """The pairs to try; a stock WireGuard peer is run by somebody else and is asked only by name."""
+    """The pairs to try; a stock WireGuard peer is run by somebody else and is asked only by name.
+
+    A host is in no tunnel.
+    """
     from ltk.topology.expanded import Role
 
     names = [node.name for node in topology.nodes]
@@ -68,7 +71,12 @@ def _pairs(topology: Topology, source: str | None, target: str | None) -> list[P
             raise InvalidInputError(
                 f"looking for {name} in {topology.name}", "there is no such node", hint=hint
             )
-    ours = [node.name for node in topology.nodes if node.role is not Role.WIREGUARD]
+    for name in (source, target):
+        if name is not None and topology.node(name).role is Role.HOST:
+            hint = f"From inside: ltk exec {topology.name} NODE -- ping ADDRESS"
+            raise InvalidInputError(f"pinging {name}", "it is a host and has no tunnel", hint=hint)
+    outside = (Role.WIREGUARD, Role.HOST)
+    ours = [node.name for node in topology.nodes if node.role not in outside]
     sources = [source] if source else ours
     targets = [target] if target else ours
     return [(a, b) for a in sources for b in targets if a != b or (source and target)]

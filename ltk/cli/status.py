@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
         drift = [f"whether anything does is unknown: {error}"]
     faults = listed(topology)
     down = {node: f"by the fault {entry.fault!r}" for node, entry in held(topology.name).items()}
-    nodes = [_node(topology, node, down.get(node.name)) for node in topology.nodes]
+    nodes = [_node(topology, node, down.get(node.name)) | _program(topology, node) for node in topology.nodes]
     return {
         "topology": topology.name,
         "state": "degraded" if drift else "up",
@@ -81,7 +82,7 @@ def _node(topology: Topology, node: Node, held: str | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": node.name, "role": node.role.value}
     shown["address"] = str(node.addresses[0].ip) if node.addresses else None
     shown["addresses"] = [str(address.ip) for address in node.addresses]
-    if node.role is Role.WIREGUARD:
+    if node.role in (Role.WIREGUARD, Role.HOST):
         return shown | {"state": "unmanaged", "peers": []}
     if held is not None:  # nobody would answer
         return shown | {"state": "stopped", "problem": held, "peers": []}
@@ -105,6 +106,20 @@ def _node(topology: Topology, node: Node, held: str | None) -> dict[str, Any]:
         "drops": told["drops"],
         "peers": peers,
     }
+
+
+def _program(topology: Topology, node: Node) -> dict[str, Any]:
+    """What is kept running in the node, where something is."""
+    from ltk.supervise import client as supervisor
+
+    if node.run is None:
+        return {}
+    shown: dict[str, Any] = {"command": node.run.command, "state": "stopped", "pid": None, "restarts": 0}
+    with contextlib.suppress(LtkError):
+        found = next((each for each in supervisor.programs(topology.name) if each.node == node.name), None)
+        if found is not None:
+            shown |= {"state": found.state, "pid": found.pid, "restarts": found.restarts}
+    return {"program": shown}
 
 
 def tables(report: dict[str, Any]) -> RenderableType:
@@ -131,13 +146,22 @@ def tables(report: dict[str, Any]) -> RenderableType:
         box=box.SIMPLE,
     )
     for node in report["nodes"]:
-        first = [node["name"], node["role"], str(node["address"]), _state(node["state"])]
+        first = [node["name"], node["role"], node["address"] or "", _state(node["state"])]
         for peer in node["peers"] or [None]:
             table.add_row(*first, *(_peer(peer) if peer else []))
             first = [""] * len(first)
     drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
     faults = [f"[yellow]fault {e['number']}:[/yellow] {escape(e['fault'])}" for e in report["faults"]]
-    return Group(table, *drift, *faults)
+    programs = [_told(node) for node in report["nodes"] if "program" in node]
+    return Group(table, *programs, *drift, *faults)
+
+
+def _told(node: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    program = node["program"]
+    again = f", started again {program['restarts']} times" if program["restarts"] else ""
+    return f"{node['name']} runs {escape(program['command'])}: {_state(program['state'])}{again}"
 
 
 def _state(state: str) -> str:

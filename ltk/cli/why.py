@@ -23,9 +23,12 @@ def command(topology: str, node: str, peer: str, output: str) -> None:
     """Show every way from NODE to PEER: its last probe, its last proof, and why it is the path or not."""
     from ltk.kernel import paths
     from ltk.node.control import ask
+    from ltk.topology.expanded import Role
 
     wanted = load(topology)
     scope_that_is_up(topology, node)
+    if any(each.name == node and each.role is Role.HOST for each in wanted.nodes):
+        raise InvalidInputError(f"looking at {node}", "it is a host and has no tunnel")
     socket = paths.control_socket(wanted.name, node)
     status: Any = ask(socket, {"do": "status"})
     summary = next((each for each in status["peers"] if each["name"] == peer), None)

@@ -130,7 +130,8 @@ def _host(node: Node, number: str, parent: str, is_stopped: bool) -> Box:
 
 
 def _is_stopped(node: Node, statuses: Statuses | None) -> bool:
-    return statuses is not None and node.role is not Role.WIREGUARD and node.name not in statuses
+    has_daemon = node.role not in (Role.WIREGUARD, Role.HOST)
+    return statuses is not None and has_daemon and node.name not in statuses
 
 
 def nat_words(nat: Nat) -> str:
@@ -157,8 +158,11 @@ Found = tuple[str, str, Way, float | None]
 
 def _planned(topology: Topology) -> Iterator[Found]:
     """The tunnels that there will be from the start: others come when there is something to say."""
+    ends = [node for node in topology.nodes if node.role is not Role.HOST]
+    if not ends:
+        return
     server = topology.server
-    others = [node for node in topology.nodes if node is not server]
+    others = [node for node in ends if node is not server]
     for node in others:
         yield server.name, node.name, Way.PLANNED, None
     clients = [node for node in others if node.role is Role.CLIENT]
@@ -178,7 +182,7 @@ def _live(topology: Topology, statuses: Statuses) -> Iterator[Found]:
             if peer["name"] in names:
                 a, b = sorted((one, peer["name"]), key=names.index)
                 said.setdefault((a, b), []).append((_WAYS[peer["path"]], peer["rtt_ms"]))
-    server = topology.server.name
+    server = next((node.name for node in topology.nodes if node.role is Role.SERVER), None)
     for (a, b), both in sorted(said.items(), key=lambda each: [names.index(name) for name in each[0]]):
         way = max((way for way, _ in both), key=_WORSE.index)
         if way is not Way.NONE or server in (a, b):  # clients that have not spoken have no tunnel

@@ -39,6 +39,11 @@ def node_log(topology: str, node: str) -> Path:
     return run_folder(topology) / f"{node}.log"
 
 
+def program_log(topology: str, node: str) -> Path:
+    """What the program of `node` says."""
+    return run_folder(topology) / f"{node}.run.log"
+
+
 def wires_config(topology: str) -> Path:
     """What the process of the wires starts from."""
     return run_folder(topology) / f"{WIRES}.json"

@@ -14,6 +14,7 @@ from ltk.reconcile.resources import (
     Address,
     Daemon,
     Network,
+    Program,
     Resource,
     Route,
     Setting,
@@ -32,8 +33,11 @@ def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
     found += keys.secrets
     configs = _Configs(topology, keys)
     for node in topology.nodes:
-        if node.role is not Role.WIREGUARD:
+        if node.role not in (Role.WIREGUARD, Role.HOST):
             found += _tunnel(topology, node, configs)
+        if node.run is not None:
+            scope = scope_of(topology.name, node.name)
+            found.append(Program(scope, node.name, node.run.command, node.run.folder))
     return state_of(found)
 
 
@@ -90,7 +94,7 @@ class _Configs:
         return Daemon(scope, node.name, document, keys.public[node.name], psk_ids)
 
     def _known(self, node: Node) -> list[Node]:
-        others = [other for other in self._topology.nodes if other is not node]
+        others = [each for each in self._topology.nodes if each is not node and each.role is not Role.HOST]
         if node.role is not Role.CLIENT:
             return others
         isolation = self._topology.server.isolation

@@ -23,7 +23,7 @@ from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import span_of
 from ltk.lab.names import WAN
 from ltk.node.control import ask_each
-from ltk.reconcile import rules, wires
+from ltk.reconcile import programs, rules, wires
 from ltk.reconcile.files import write_private
 from ltk.reconcile.observe import LOOPBACK, mark_of
 from ltk.reconcile.plan import Create, Operation, Remove, Update
@@ -33,6 +33,7 @@ from ltk.reconcile.resources import (
     Daemon,
     End,
     Namespace,
+    Program,
     Resource,
     Route,
     Ruleset,
@@ -78,7 +79,8 @@ def _supervisor_meanwhile(topology: str, operations: Sequence[Operation]) -> Ite
         with contextlib.suppress(LtkError):
             supervisor.ensure_running(topology)
 
-    wanted = any(isinstance(each.resource, Daemon) and not isinstance(each, Remove) for each in operations)
+    kinds = (Daemon, Program)
+    wanted = any(isinstance(each.resource, kinds) and not isinstance(each, Remove) for each in operations)
     aside = threading.Thread(target=start, name="supervisor")
     if wanted:
         aside.start()
@@ -353,4 +355,5 @@ _DOERS: dict[type[Resource], Callable[[str, Sequence[Operation]], None]] = {
     Ruleset: _rulesets,
     Secret: _secrets,
     Daemon: _daemons,
+    Program: programs.change,
 }

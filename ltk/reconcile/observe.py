@@ -19,7 +19,7 @@ from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import Tap
 from ltk.node.config import Digester
 from ltk.node.control import ask_each
-from ltk.reconcile import rules, secrets, wires
+from ltk.reconcile import programs, rules, secrets, wires
 from ltk.reconcile.resources import (
     Address,
     Bridge,
@@ -92,6 +92,7 @@ def observe(topology: str, wanted: Iterable[Resource] = (), held: Container[str]
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
     daemons = {each.node: each for each in wanted if isinstance(each, Daemon)}
     found.resources += _daemons(topology, daemons, held)
+    found.resources += programs.kept(topology)
     for key_file in sorted(paths.state_folder(topology).glob("*")):
         if secret := secrets.observed(key_file):
             found.resources.append(secret)

@@ -20,6 +20,7 @@ from ltk.reconcile.resources import (
     Daemon,
     Key,
     Namespace,
+    Program,
     Resource,
     Route,
     Ruleset,
@@ -182,10 +183,10 @@ def _goes_by_itself(resource: Resource, scopes: set[str], devices: set[tuple[str
     """Whether it goes with the `scopes` or `devices` that go, at once and for everybody to see.
 
     A cable to a namespace that stays is named: the kernel would take its far end away only some
-    time after the near one. A daemon is a process, and settings belong to nobody.
+    time after the near one. Daemons and programs are processes, and settings belong to nobody.
     """
     match resource:
-        case Namespace() | Daemon():
+        case Namespace() | Daemon() | Program():
             return False
         case Setting():
             return True

@@ -326,6 +326,28 @@ class Daemon(Resource):
         return f"daemon {self.node}"
 
 
+@dataclass(frozen=True, slots=True)
+class Program(Resource):
+    """A shell command that the supervisor keeps running in a node's namespace, in `folder`.
+
+    It is there when it is kept running; whether it runs at this moment is its own affair.
+    """
+
+    kind: ClassVar[str] = "program"
+    rank: ClassVar[int] = 9
+    scope: str
+    node: str
+    command: str
+    folder: str
+
+    @property
+    def name(self) -> str:
+        return self.node
+
+    def __str__(self) -> str:
+        return f"program of {self.node}"
+
+
 State: TypeAlias = dict[Key, Resource]
 
 

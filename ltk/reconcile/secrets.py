@@ -38,6 +38,8 @@ def keyring(topology: Topology) -> Keyring:
     public: dict[str, str] = {}
     secrets = []
     for node in topology.nodes:
+        if node.role is Role.HOST:
+            continue
         if node.role is Role.WIREGUARD and node.public_key:
             public[node.name] = node.public_key
             continue

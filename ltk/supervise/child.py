@@ -12,16 +12,17 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from ltk.errors import LtkError
 from ltk.kernel import netns, paths
 from ltk.node import daemon
 from ltk.node.log import say
 from ltk.node.notify import Notifier
-from ltk.supervise import wires
+from ltk.supervise import program, wires
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+OF_PROGRAMS = ".run"  # with a dot, which no name of a node has
 ENDING = {signal.SIGTERM, signal.SIGINT}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -72,6 +73,38 @@ class WireOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramOrder:
+    """What to run: a shell command in `namespace` and in `folder`, writing to `log`.
+
+    `node` is its name among the nodes, which none of them has; `place` is the node it runs in.
+    """
+
+    place: str
+    namespace: str
+    command: str
+    folder: str
+    log: Path
+
+    @property
+    def node(self) -> str:
+        """Its name among what is kept up."""
+        return f"{self.place}{OF_PROGRAMS}"
+
+    @property
+    def what(self) -> str:
+        """What it is called where it fails."""
+        return f"the program of {self.place}"
+
+    def run(self, notifier: Notifier) -> None:
+        """Mind it, until it ends."""
+        netns.enter_with_sysfs(self.namespace)
+        program.mind(self.command, self.folder, notifier)
+
+
+AnyOrder: TypeAlias = Order | WireOrder | ProgramOrder
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """A running child: `pidfd` becomes readable when it ends, `notices` carries what it tells."""
 
@@ -92,7 +125,7 @@ class Process:
         self.notices.close()
 
 
-def spawn(order: Order | WireOrder, let_go: Callable[[], None]) -> Process:
+def spawn(order: AnyOrder, let_go: Callable[[], None]) -> Process:
     """Fork what `order` says. In the child `let_go` closes what belongs to the supervisor.
 
     The child ends with the supervisor, however that ends. Only for a process with one thread.
@@ -120,7 +153,7 @@ def spawn(order: Order | WireOrder, let_go: Callable[[], None]) -> Process:
 
 
 def _be_the_child(
-    order: Order | WireOrder,
+    order: AnyOrder,
     notices: socket.socket,
     parent: int,
     let_go: Callable[[], None],

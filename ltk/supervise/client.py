@@ -37,6 +37,18 @@ class NodeProcess:
     fault: str | None  # what holds it, in the words of whoever asked for that
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramProcess:
+    """The program of `node` as its supervisor sees it; else as `NodeProcess`."""
+
+    node: str
+    command: str
+    folder: str
+    pid: int | None
+    state: str
+    restarts: int
+
+
 def is_running(topology: str) -> bool:
     """Whether a supervisor of `topology` lives. Looks at its lock without touching it."""
     return _process(topology) is not None
@@ -121,6 +133,39 @@ def start_wires(topology: str) -> int:
     return int(str(answer["pid"]))
 
 
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What to start: the shell command `command` in `node`, in `namespace` and in the folder `folder`."""
+
+    node: str
+    namespace: str
+    command: str
+    folder: str
+
+
+def start_programs(topology: str, starts: Sequence[RunStart]) -> None:
+    """Have these programs run, and started again whenever they end; else as `start_nodes`."""
+    requests = [
+        {
+            "do": "start-program",
+            "node": each.node,
+            "namespace": each.namespace,
+            "command": each.command,
+            "folder": each.folder,
+        }
+        for each in starts
+    ]
+    socket = paths.supervisor_socket(topology)
+    for answer in ask_each([(socket, request) for request in requests], START_DEADLINE):
+        if isinstance(answer, LtkError):
+            raise answer
+
+
+def stop_program(topology: str, node: str) -> None:
+    """Stop the program of `node`; returns when nothing of it is left. Nothing to stop is fine."""
+    stop_node(topology, f"{node}.run")
+
+
 def stop_node(topology: str, node: str) -> None:
     """Stop the daemon of `node` and any repair of it; returns when they are gone. Nothing to stop is fine."""
     ask(paths.supervisor_socket(topology), {"do": "stop", "node": node}, STOP_DEADLINE)
@@ -142,9 +187,17 @@ def release_node(topology: str, node: str) -> None:
 
 def nodes(topology: str) -> tuple[NodeProcess, ...]:
     """The daemons that the supervisor of `topology` keeps, in the order of their names."""
-    answer = ask(paths.supervisor_socket(topology), {"do": "list"})
-    listed = answer["nodes"]
-    return tuple(_node_process(entry) for entry in listed) if isinstance(listed, list) else ()
+    return tuple(_node_process(entry) for entry in _listed(topology) if "config" in entry)
+
+
+def programs(topology: str) -> tuple[ProgramProcess, ...]:
+    """The programs that the supervisor of `topology` keeps running, in the order of their nodes' names."""
+    return tuple(_program_process(entry) for entry in _listed(topology) if "command" in entry)
+
+
+def _listed(topology: str) -> list[Mapping[str, object]]:
+    listed = ask(paths.supervisor_socket(topology), {"do": "list"})["nodes"]
+    return listed if isinstance(listed, list) else []
 
 
 def rest(topology: str) -> None:
@@ -234,4 +287,16 @@ def _node_process(entry: Mapping[str, object]) -> NodeProcess:
         state=str(entry["state"]),
         restarts=int(str(entry["restarts"])),
         fault=None if entry["fault"] is None else str(entry["fault"]),
+    )
+
+
+def _program_process(entry: Mapping[str, object]) -> ProgramProcess:
+    pid = entry["pid"]
+    return ProgramProcess(
+        node=str(entry["place"]),
+        command=str(entry["command"]),
+        folder=str(entry["folder"]),
+        pid=pid if isinstance(pid, int) else None,
+        state=str(entry["state"]),
+        restarts=int(str(entry["restarts"])),
     )

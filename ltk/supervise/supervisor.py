@@ -26,8 +26,9 @@ from ltk.node.control import Answer, ControlServer, Request, failure
 from ltk.node.log import say
 from ltk.node.notify import DEVICE_GONE, READY
 from ltk.node.poller import IN, Backoff, Deadline, Poller, Signals
-from ltk.supervise.child import Order, Process, WireOrder, spawn
+from ltk.supervise.child import AnyOrder, Order, Process, ProgramOrder, WireOrder, spawn
 from ltk.supervise.client import tail
+from ltk.supervise.program import end_group
 from ltk.supervise.repair import Repairs
 
 START_LIMIT = 10.0  # seconds that a daemon gets to become ready
@@ -55,7 +56,7 @@ class Node:
     `proven` says that it has been ready once: from then on a start that fails is tried again.
     """
 
-    order: Order | WireOrder
+    order: AnyOrder
     state: State = State.WAITING
     process: Process | None = None
     began: float = 0.0
@@ -126,6 +127,17 @@ class Supervisor:
                     ),
                     answer,
                 )
+            case {"do": "start-program", "node": str(), "namespace": str(), "command": str()}:
+                self._start(
+                    ProgramOrder(
+                        str(request["node"]),
+                        str(request["namespace"]),
+                        str(request["command"]),
+                        str(request.get("folder", "/")),
+                        paths.program_log(self._topology, str(request["node"])),
+                    ),
+                    answer,
+                )
             case {"do": "stop", "node": str(name)}:
                 self._stop(name, lambda: answer({}))
             case {"do": "hold", "node": str(name), "fault": str(fault), "kill": bool(kill)}:
@@ -142,11 +154,11 @@ class Supervisor:
             case _:
                 raise InvalidInputError(
                     "reading a request",
-                    "it is none of start, start-wires, stop, hold, release, list, rest and shutdown,"
-                    " with what each needs",
+                    "it is none of start, start-wires, start-program, stop, hold, release, list, rest and"
+                    " shutdown, with what each needs",
                 )
 
-    def _start(self, order: Order | WireOrder, answer: Answer) -> None:
+    def _start(self, order: AnyOrder, answer: Answer) -> None:
         doing = f"starting {order.what}"
         if self._ending is not None:
             raise BusyError(doing, "the supervisor is ending")
@@ -214,6 +226,8 @@ class Supervisor:
         self._notified(node, process)  # the last words may be read after the end only
         self._poller.forget(process.notices.fileno())
         self._poller.forget(process.pidfd)
+        if isinstance(node.order, ProgramOrder):
+            end_group(process.pid)
         status = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
         process.close()
         node.process = None
@@ -345,10 +359,16 @@ def _listed(node: Node) -> dict[str, object]:
     return {
         "node": node.order.node,
         "namespace": node.order.namespace,
-        "config": str(node.order.config),
+        **_said(node.order),
         "pid": None if node.process is None else node.process.pid,
         "state": node.state.value,
         "restarts": node.restarts,
         "fault": node.fault,
         "age_s": None if node.process is None else round(time.monotonic() - node.began, 1),
     }
+
+
+def _said(order: AnyOrder) -> dict[str, object]:
+    if isinstance(order, ProgramOrder):
+        return {"place": order.place, "command": order.command, "folder": order.folder}
+    return {"config": str(order.config)}

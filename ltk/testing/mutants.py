@@ -13,6 +13,7 @@ from ltk.errors import InvalidInputError
 from ltk.testing import (
     broken_bursts,
     broken_captures,
+    broken_checks,
     broken_faults,
     broken_paths,
     broken_reader,
@@ -25,6 +26,7 @@ from ltk.testing.breaking import MUTANTS
 BROKEN = (
     broken_bursts,
     broken_captures,
+    broken_checks,
     broken_faults,
     broken_paths,
     broken_reader,

@@ -101,7 +101,8 @@ def _check_one_server(nodes: Sequence[NodeCopy], findings: Findings) -> None:
         for path in findings.doubtful
         if path
     )
-    if not servers and not in_doubt:
+    tunnels = not nodes or any(copy.spec.role is not Role.HOST for copy in nodes)
+    if not servers and tunnels and not in_doubt:
         findings.add(("nodes",), "there is no server", "give one node role: server")
     for copy in servers[1:]:
         path = (*copy.path, "role") if "role" in copy.spec.model_fields_set else copy.path
@@ -138,6 +139,8 @@ def _check_node(spec: TopologySpec, copy: NodeCopy, findings: Findings) -> None:
 def _check_real_host(copy: NodeCopy, findings: Findings) -> None:
     """Without a lab, what the others must know about a node can only come from the file."""
     node, path = copy.spec, copy.path
+    if node.role is Role.HOST:
+        return
     if node.role is Role.SERVER and node.endpoint is None and not findings.doubts((*path, "endpoint")):
         findings.add(
             path, "nobody can reach a server that has no endpoint", "endpoint: HOST:PORT, or add a lab"

@@ -13,6 +13,8 @@ from ltk.topology.addresses import Pool, claim, interface
 from ltk.topology.checks import check_networks, check_nodes, check_routes
 from ltk.topology.copies import NodeCopy, check_names_differ, copies_of, with_defaults
 from ltk.topology.expanded import HardNat, Interface, Lab, Node, P2p, Role, SecretSource, Topology
+from ltk.topology.expect import check_claims, check_in_lab, claims_of, program_of
+from ltk.topology.hosts import check_hosts
 from ltk.topology.links import check_links
 from ltk.topology.model import DEFAULT_SERVER_PORT, SecretSpec, TopologySpec, p2p_in
 from ltk.topology.pairs import check_pairs, pairs_of
@@ -49,7 +51,9 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
         if spec.lab is not None and not findings.doubts(("lab", "internet")):
             check_ipv6(copies[0], spec.lab.internet, findings)
     check_nodes(spec, everyone, findings)
+    check_hosts(spec, everyone, findings)
     check_pairs(spec, nodes, findings)
+    check_claims(spec, nodes, findings)
     tunnel = _tunnel_addresses(spec, nodes, findings)
     places: list[Place] = []
     lab: Lab | None = None
@@ -61,7 +65,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
     check_routes(spec, everyone, places, findings)
     if findings.found or findings.doubtful:
         return None
-    expanded = tuple(_node(spec, copy, tunnel[copy.name], lab, folder) for copy in everyone)
+    expanded = tuple(_node(spec, copy, tunnel.get(copy.name, ()), lab, folder) for copy in everyone)
     topology = Topology(
         name=spec.name,
         subnets=spec.network.subnet,
@@ -70,10 +74,12 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
         nodes=expanded,
         pairs=pairs_of(spec, expanded),
         lab=lab,
+        checks=claims_of(spec, folder),
     )
-    if spec.lab is None or not spec.lab.faults:
-        return topology
-    return with_stated_faults(topology, spec.lab.faults, findings)
+    check_in_lab(topology, findings)
+    if spec.lab is not None and spec.lab.faults:
+        return with_stated_faults(topology, spec.lab.faults, findings)
+    return None if findings.found else topology
 
 
 def _tunnel_addresses(
@@ -81,13 +87,15 @@ def _tunnel_addresses(
 ) -> dict[str, tuple[Interface, ...]]:
     """By node, one address per subnet: stated ones first, then the lowest free ones in the file's order."""
     subnet = ("network", "subnet")
-    if findings.doubts(subnet) or findings.has(subnet):
+    if findings.doubts(subnet) or findings.has(subnet) or findings.has(("network",)):
         return {}
     pools: dict[int, Pool] = {
         network.version: Pool(network, "network.subnet") for network in spec.network.subnet
     }
     numbers: dict[str, dict[int, int]] = {}
     for copies in nodes.values():
+        if copies[0].spec.role is Role.HOST:
+            continue
         names = [copy.name for copy in copies]
         first = claim(pools, copies[0].spec.address or (), names, (*copies[0].path, "address"), findings)
         for index, name in enumerate(names):
@@ -132,10 +140,13 @@ def _node(
         p2p=wish.mode or general.mode or P2p.ON_DEMAND,
         hard_nat=wish.hard_nat or general.hard_nat or HardNat.BIRTHDAY,
         metrics=node.metrics if node.role is not Role.WIREGUARD else None,
-        device=node.device or (LAB_DEVICE if lab is not None else real_device),
+        device=""
+        if node.role is Role.HOST
+        else node.device or (LAB_DEVICE if lab is not None else real_device),
         mtu=spec.network.mtu,
         public_key=node.public_key,
         private_key=_secret(node.private_key, folder),
+        run=program_of(node.run, folder),
     )
 
 

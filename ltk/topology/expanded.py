@@ -19,6 +19,7 @@ from ipaddress import (
 )
 from typing import Literal, TypeAlias
 
+from ltk.topology.expected import Check, Program
 from ltk.topology.nats import OPEN, Ipv6, Nat
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -32,6 +33,7 @@ class Role(StrEnum):
     SERVER = "server"
     CLIENT = "client"
     WIREGUARD = "wireguard"
+    HOST = "host"  # a place in a lab, with underlay addresses and without a tunnel
 
 
 class P2p(StrEnum):
@@ -81,7 +83,10 @@ class SecretSource:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One end of tunnels: a daemon of ltk's, or a stock WireGuard peer that somebody else runs."""
+    """One end of tunnels: a daemon of ltk's, or a stock WireGuard peer that somebody else runs.
+
+    Or a host of a lab, which has no tunnel, no addresses in it, no device and no key.
+    """
 
     name: str
     role: Role
@@ -98,6 +103,7 @@ class Node:
     mtu: int  # bytes of an inner packet
     public_key: str | None  # base64
     private_key: SecretSource | None
+    run: Program | None = None  # what is kept running in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +213,7 @@ class Topology:
     nodes: tuple[Node, ...]
     pairs: tuple[Pair, ...]  # those of which the file says something of their own
     lab: Lab | None
+    checks: tuple[Check, ...] = ()
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError where there is none."""
@@ -224,5 +231,5 @@ class Topology:
 
     @property
     def server(self) -> Node:
-        """The one node with the role of server (expansion has made sure that there is exactly one)."""
+        """The one node with the role of server (expansion has made sure of one where there is a tunnel)."""
         return next(node for node in self.nodes if node.role is Role.SERVER)

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from ltk.topology.expand import expand
 from ltk.topology.expanded import Topology
-from ltk.topology.model import OWN_WORDS, TopologySpec
+from ltk.topology.form import OWN_WORDS
+from ltk.topology.model import TopologySpec
 from ltk.topology.problems import Findings, InvalidTopologyError, Path, Problem
 from ltk.topology.source import Source, parse_source
 from ltk.topology.text import MAX_FILE, read_text

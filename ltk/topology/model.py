@@ -6,17 +6,14 @@ form (that a subnet has room, that a name exists) is for `expand` to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    PlainValidator,
     Strict,
     Tag,
     WithJsonSchema,
@@ -26,6 +23,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from ltk.topology.expanded import Address, HardNat, Network, P2p, PathPolicy, Role, SecretSource
+from ltk.topology.expect_model import CheckSpec, Run
+from ltk.topology.form import OWN_WORDS, Spec
+from ltk.topology.form import read_by as _read_by
+from ltk.topology.form import text as _text
 from ltk.topology.nats import (
     PRESETS,
     Ipv6,
@@ -71,26 +72,10 @@ ENVIRONMENT_PATTERN: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
 WORD_TAG: Final = "<word>"
 LIST_TAG: Final = "<list>"  # not keys of the file: `load` takes them out of the paths of errors
 MAPPING_TAG: Final = "<mapping>"
-OWN_WORDS: Final = "ltk"  # the type of errors whose message is already in our own words
-
-
-def _read_by(parse: Callable[[object], Any]) -> PlainValidator:
-    def validate(value: object) -> Any:
-        try:
-            return parse(value)
-        except UnreadableError as error:
-            raise PydanticCustomError(OWN_WORDS, "{words}", {"words": error.words}) from None
-
-    return PlainValidator(validate)
 
 
 def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
-
-
-def _text(pattern: str | None, examples: list[str]) -> WithJsonSchema:
-    schema: dict[str, Any] = {"type": "string", "examples": examples}
-    return WithJsonSchema(schema | ({"pattern": pattern} if pattern else {}))
 
 
 def _one_or_more(examples: list[str], at_least: int = 1) -> WithJsonSchema:
@@ -147,12 +132,6 @@ Rate: TypeAlias = Annotated[
 Integer: TypeAlias = Annotated[int, Strict()]
 Boolean: TypeAlias = Annotated[bool, Strict()]
 Count: TypeAlias = Annotated[Integer, Field(ge=1, le=MAX_COUNT)]
-
-
-class Spec(BaseModel):
-    """A mapping of the file: the keys are known, and nothing changes after it was read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SecretSpec(Spec):
@@ -229,7 +208,7 @@ class NodeDefaults(Spec):
     """Values for every node that does not state its own."""
 
     role: Role = Role.CLIENT
-    """The server (exactly one node), a client, or wireguard: a stock WireGuard peer that ltk does not run."""
+    """The server (exactly one), a client, wireguard (a stock peer, not run by ltk) or host (no tunnel)."""
     listen: Integer | None = Field(default=None, ge=0, le=MAX_PORT)
     """The UDP port; 0 is any. Default: 51820 for the server, 0 for the others."""
     keepalive: Integer | None = Field(default=None, ge=0, le=MAX_KEEPALIVE)
@@ -259,6 +238,8 @@ class NodeSpec(NodeDefaults):
     """The WireGuard public key, in base64. In a lab, keys are made for the nodes that have none."""
     private_key: SecretSpec | None = None
     """Where the private key is: {file: …}, {env: …} or {command: …}. Default: made, and kept there."""
+    run: Run | None = None
+    """In a lab: a shell command that is kept running in the node."""
 
 
 class PairSpec(Spec):
@@ -418,8 +399,8 @@ class TopologySpec(Spec):
         min_length=1, max_length=MAX_TOPOLOGY_NAME, pattern=NAME_PATTERN, examples=["home-office"]
     )
     """Names everything that ltk creates."""
-    network: NetworkSpec
-    """The tunnel's own network: its addresses, its packet size, its pre-shared key."""
+    network: NetworkSpec = NetworkSpec.model_construct(subnet=())
+    """The tunnel's own network: its addresses, its packet size, its pre-shared key. Not for hosts alone."""
     defaults: DefaultsSpec = DefaultsSpec()
     """What holds where nothing else is stated."""
     nodes: dict[str, NodeSpec] = Field(
@@ -433,6 +414,8 @@ class TopologySpec(Spec):
     """What holds between two clients in particular, for each pair of which there is something to say."""
     lab: LabSpec | None = None
     """How to build the network under the nodes out of namespaces. Without it the nodes are real hosts."""
+    checks: tuple[CheckSpec, ...] = ()
+    """What has to hold in the lab, one after another; `ltk test` finds out whether it does."""
 
 
 class _Schema(GenerateJsonSchema):

@@ -12,6 +12,11 @@ from ltk.topology.values import quote
 from ltk.topology.words import suggest
 
 _PAIRS: Path = ("pairs",)
+_KINDS = {
+    Role.SERVER: "the server",
+    Role.WIREGUARD: "a stock WireGuard peer",
+    Role.HOST: "a host without a tunnel",
+}
 
 
 def check_pairs(spec: TopologySpec, nodes: Mapping[str, tuple[NodeCopy, ...]], findings: Findings) -> None:
@@ -72,9 +77,19 @@ def _check_name(
     if copy is not None:
         in_doubt = findings.doubts((*copy.path, "role")) or findings.doubts(("defaults", "node", "role"))
         if copy.spec.role is not Role.CLIENT and not in_doubt:
-            kind = "the server" if copy.spec.role is Role.SERVER else "a stock WireGuard peer"
-            findings.add(path, f"{name} is {kind}", "a pair is two clients")
+            findings.add(path, f"{name} is {_KINDS[copy.spec.role]}", "a pair is two clients")
         return
+    note_unknown(name, path, nodes, by_name, findings)
+
+
+def note_unknown(
+    name: str,
+    path: Path,
+    nodes: Mapping[str, tuple[NodeCopy, ...]],
+    by_name: Mapping[str, NodeCopy],
+    findings: Findings,
+) -> None:
+    """Note that no node has the name that stands at `path`, unless that may be due to what was refused."""
     if findings.doubts(("nodes", name)) or any(
         name.startswith(known) and findings.doubts(("nodes", known, "count")) for known in nodes
     ):

@@ -22,6 +22,7 @@ from ltk.topology.expanded import (
     Site,
     Topology,
 )
+from ltk.topology.expected import Check, Claim, Program
 from ltk.topology.nats import OPEN, Nat, NatPreset
 from ltk.topology.quantities import duration_text, rate_text, share_text
 
@@ -46,17 +47,24 @@ def as_mapping(topology: Topology) -> dict[str, Any]:
         network["psk"] = _secret(topology.psk)
     file: dict[str, Any] = {
         "name": topology.name,
-        "network": network,
+        **({"network": network} if topology.subnets else {}),
         "nodes": {node.name: _node(node) for node in topology.nodes},
     }
     if topology.pairs:
         file["pairs"] = [_pair(pair) for pair in topology.pairs]
     if topology.lab is not None:
         file["lab"] = _lab(topology.lab)
+    if topology.checks:
+        file["checks"] = [_check(check) for check in topology.checks]
     return file
 
 
 def _node(node: Node) -> dict[str, Any]:
+    run = {"run": _program(node.run)} if node.run is not None else {}
+    return _tunnel_end(node) | run if node.role is not Role.HOST else {"role": node.role.value} | run
+
+
+def _tunnel_end(node: Node) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "endpoint": node.endpoint,
         "isolation": node.isolation if node.role is Role.SERVER else None,
@@ -81,6 +89,24 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 def _p2p(who: Node | Pair) -> dict[str, str]:
     return {"mode": who.p2p.value, "hard-nat": who.hard_nat.value}
+
+
+def _program(program: Program) -> dict[str, str]:
+    return {"command": program.command, "folder": program.folder}
+
+
+def _check(check: Check) -> dict[str, Any]:
+    about: dict[str, Any] = {check.claim.value: list(check.nodes)}
+    if check.program is not None:
+        about = {"run": _program(check.program), "on": check.nodes[0]}
+    optional: dict[str, Any] = {
+        "via": check.via.value if check.claim is Claim.REACH else None,
+        "loss": share_text(check.loss) if check.loss is not None else None,
+        "throughput": rate_text(check.throughput) if check.throughput is not None else None,
+        "after": list(check.after) or None,
+    }
+    stated = {key: value for key, value in optional.items() if value is not None}
+    return {"name": check.name} | about | {"within": duration_text(check.within)} | stated
 
 
 def _lab(lab: Lab) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from ltk.topology.model import LIST_TAG, MAPPING_TAG, OWN_WORDS, WORD_TAG, SecretSpec, TopologySpec
+from ltk.topology.form import OWN_WORDS
+from ltk.topology.model import LIST_TAG, MAPPING_TAG, WORD_TAG, SecretSpec, TopologySpec
 from ltk.topology.problems import Path
 from ltk.topology.values import quote
 

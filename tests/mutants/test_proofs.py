@@ -29,6 +29,8 @@ MATRIX = (
     "tests/integration/test_nat_matrix.py"
     "::test_two_kinds_of_router_are_passed_directly_exactly_where_that_can_be"
 )
+CHECKS = "tests/integration/test_checks.py"
+PLUGIN = "tests/integration/test_plugin.py"
 FAULTS = "tests/integration/test_faults.py"
 WIRE = "tests/unit/lab/test_wire_conditions.py"
 LANS = "tests/integration/test_lans.py"
@@ -395,6 +397,18 @@ PROOFS = (
         "first-probes-go-all-the-way",
         f"{HARD}::test_first_probes_die_before_the_other_sides_router_and_spoil_nothing",
         "not direct with seed",
+    ),
+    Proof(
+        "check-trusts-status",
+        f"{CHECKS}::test_a_status_that_lies_fails_a_check",
+        "a lie was believed",
+    ),
+    Proof(
+        "lab-stays-up",
+        f"{PLUGIN}::test_a_lab_is_gone_when_its_block_is_left_by_an_error",
+        "a lab is still up",
+    ),
+    Proof(
         "capture-as-it-was-read",
         f"{CAPTURE}::test_packets_come_in_the_order_of_their_times_however_their_queues_are_read",
         "assert times == sorted(times)",
@@ -458,7 +472,7 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"LTK_MUTANT": proof.mutant}
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
-    if proof.test.startswith(("tests/unit", KINDS, FAULTS, LANS, MATRIX)):
+    if proof.test.startswith(("tests/unit", KINDS, CHECKS, FAULTS, LANS, MATRIX, PLUGIN)):
         beside = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))
         options += ["-p", "break_the_product"]

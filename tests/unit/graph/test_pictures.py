@@ -192,3 +192,14 @@ def test_the_picture_in_the_documents_is_what_is_drawn() -> None:
         ("hub", "alice", "direct", None), ("hub", "bob", "direct", None), ("alice", "bob", "direct", 4.3)
     )
     assert (ROOT / "docs" / "quickstart.svg").read_text() == svg(picture(topology, live))
+
+
+def test_hosts_without_a_tunnel_have_none_and_are_never_stopped() -> None:
+    text = "name: chat\nnodes: {a: {role: host}, b: {role: host}}\nlab: {sites: {x: {hosts: [a, b]}}}\n"
+    topology = parse_topology(text.encode(), file="chat.yaml", folder=Path("/"))
+    for said in (None, {}):
+        drawn = picture(topology, said)
+        assert tunnels(drawn) == set()
+        assert {by_title(drawn)[name].shape for name in "ab"} == {Shape.HOST}
+    (office,) = (load_topology(str(path)) for path in TOPOLOGIES if path.stem == "office-and-web")
+    assert "web" not in {name for a, b, _ in tunnels(picture(office, None)) for name in (a, b)}
