@@ -287,3 +287,26 @@ def test_another_socket_takes_the_place_of_the_one_before(rig: Rig) -> None:
     rig.peer.sendto(b"in", ("127.0.0.1", rig.loop.udp.port))
     rig.run_for(0.05)
     assert received(rig.device) == [b"in"]
+
+
+def test_a_socket_opens_with_its_first_datagram_and_closes_when_it_is_needed_no_more(rig: Rig) -> None:
+    number = 5
+    rig.engine.transmits += (
+        Transmit(b"by the main one", rig.engine.peer),
+        Transmit(b"by another", rig.engine.peer._replace(socket=number)),
+        Transmit(b"by the other again", rig.engine.peer._replace(socket=number)),
+    )
+    rig.loop.drain()
+    ports = [rig.peer.recvfrom(64)[1][1] for _ in range(3)]
+    assert ports[0] == rig.loop.udp.port
+    assert ports[1] == ports[2] != ports[0]
+    rig.peer.sendto(b"an answer", ("127.0.0.1", ports[1]))
+    rig.run_for(0.1)
+    assert received(rig.device) == [b"an answer"]
+    rig.engine.closed.append(number)
+    rig.loop.drain()
+    rig.loop._running = True
+    rig.run_for(0.1)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as again:
+        again.bind(("::", ports[1]))  # it is free
+    assert not rig.drops

@@ -11,6 +11,8 @@ from ltk.node import udp as module
 from ltk.node.udp import RECEIVE_FAILED, SEND_FAILED, SEND_FULL, Udp
 from ltk.protocol.messages import Endpoint
 
+IP_RECVTTL = 12  # linux/in.h
+
 
 @pytest.fixture
 def udp() -> Iterator[Udp]:
@@ -124,3 +126,58 @@ class _Connected(socket.socket):
 class _Refused(socket.socket):
     def recvfrom_into(self, *_: object) -> tuple[int, object]:
         raise ConnectionRefusedError(111, "refused")
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "asked", "level", "kind"),
+    [
+        (
+            socket.AF_INET,
+            "127.0.0.1",
+            (socket.IPPROTO_IP, IP_RECVTTL),
+            socket.IPPROTO_IP,
+            socket.IP_TTL,
+        ),
+        (
+            socket.AF_INET6,
+            "::1",
+            (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT),
+            socket.IPPROTO_IPV6,
+            socket.IPV6_HOPLIMIT,
+        ),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_hop_limit_is_that_of_one_datagram_alone(
+    udp: Udp, family: socket.AddressFamily, address: str, asked: tuple[int, int], level: int, kind: int
+) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as peer:
+        try:
+            peer.bind((address, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {address}")
+        peer.setsockopt(*asked, 1)
+        peer.settimeout(5)
+        to = Endpoint(address, peer.getsockname()[1])
+        assert udp.send_near(b"near", to, 2)
+        assert udp.send(b"far", to)
+        found = {}
+        for _ in range(2):
+            data, ancillary, _, _ = peer.recvmsg(64, 64)
+            found[data] = [
+                int.from_bytes(value, "little") for *where, value in ancillary if where == [level, kind]
+            ]
+        assert found[b"near"] == [2]
+        assert found[b"far"][0] > 30
+
+
+def test_what_arrives_at_a_numbered_socket_says_so() -> None:
+    made = Udp.open(0, Counter(), number=7)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(5)
+        assert made.send(b"there", Endpoint("127.0.0.1", peer.getsockname()[1], 7))
+        _, (_, port) = peer.recvfrom(64)
+        peer.sendto(b"back", ("127.0.0.1", port))
+        assert made.receive(buffer()) == (4, 4, Endpoint("127.0.0.1", peer.getsockname()[1], 7))
+    made.close()
