@@ -24,6 +24,7 @@ from sim_net import (
     NatKind,
     Segment,
     can_be_direct,
+    method,
 )
 from sim_objects import reachable
 from sim_packets import Flow
@@ -164,7 +165,7 @@ class Network(RuleBasedStateMachine):
         for flow in flows:
             one, other = flow.source, flow.destination
             world.check(flow.lost_since(since) == [], f"in quiet, {one.name} lost pings to {other.name}")
-            if not self.can_be_direct(flow):
+            if not self.may_be_found(flow):
                 claimed = one.is_direct(other) or other.is_direct(one)
                 world.check(not claimed, f"{one.name} and {other.name} claim an impossible path")
         world.check_claims()
@@ -179,6 +180,16 @@ class Network(RuleBasedStateMachine):
             return True if one.segment is not self.world.internet else not self.is_blocked(one, other)
         kinds = [kind_of(node.segment) for node in (one, other)]
         return not self.is_blocked(one, other) and can_be_direct(*kinds)
+
+    def may_be_found(self, flow: Flow) -> bool:
+        """Whether the two can be direct for sure, or may be by a search for ports."""
+        one, other = flow.source, flow.destination
+        is_sure = self.can_be_direct(flow)
+        return is_sure or (
+            one.segment is not other.segment
+            and not self.is_blocked(one, other)
+            and method(*(kind_of(node.segment) for node in (one, other))) is not None
+        )
 
     def is_blocked(self, one: Node, other: Node) -> bool:
         blocked = self.world.internet.blocked
