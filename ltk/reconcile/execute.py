@@ -56,6 +56,13 @@ def execute(topology: str, operations: Sequence[Operation], on_done: Callable[[O
     Raises LtkError at the first phase that fails; the phases before it are done.
     """
     phases = itertools.groupby(operations, key=lambda each: (isinstance(each, Remove), each.resource.rank))
+    # Flows that are going on would keep a router's old address for ever, and those that begin before its
+    # rules are about the new one would too.
+    readdressed = {
+        each.resource.scope
+        for each in operations
+        if isinstance(each, Remove) and isinstance(each.resource, Address) and each.resource.device == WAN
+    }
     with _supervisor_meanwhile(topology, operations):
         for _, phase in phases:
             batch = list(phase)
@@ -64,6 +71,9 @@ def execute(topology: str, operations: Sequence[Operation], on_done: Callable[[O
                 by_type[type(operation.resource)].append(operation)
             for kind, some in by_type.items():
                 _DOERS[kind](topology, some)
+            for operation in by_type[Ruleset]:
+                if operation.resource.scope in readdressed:
+                    conntrack.flush(operation.resource.scope)
             for operation in batch:
                 on_done(operation)
 
@@ -215,18 +225,13 @@ def _tuns(topology: str, operations: Sequence[Operation]) -> None:
 
 def _addresses(_topology: str, operations: Sequence[Operation]) -> None:
     requests: dict[str, list[Request]] = defaultdict(list)
-    readdressed: set[str] = set()
     for operation in operations:
         address = operation.resource
         assert isinstance(address, Address)
         change = messages.delete_address if isinstance(operation, Remove) else messages.add_address
         index = _index(address.scope, address.device)
         requests[address.scope].append(change(index, address.device, address.interface))
-        if isinstance(operation, Remove) and address.device == WAN:
-            readdressed.add(address.scope)
     _run(requests)
-    for scope in readdressed:  # or flows that are going on would keep the old address as theirs, for ever
-        conntrack.flush(scope)
 
 
 def _routes(_topology: str, operations: Sequence[Operation]) -> None:

@@ -33,7 +33,7 @@ nodes:
   hub: {{role: server, address: 10.83.0.1}}
   alice: {{address: 10.83.0.2}}
   bob: {{address: {BOB}}}
-  carol: {{}}
+  carol: {{p2p: {{hard-nat: off}}}}
   web: {{role: host, run: python3 -m http.server 8080}}
 lab:
   sites:

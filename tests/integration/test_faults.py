@@ -34,7 +34,10 @@ lab:
     home: {{nat: port-restricted, hosts: [alice], link: {{}}}}
     office: {{nat: port-restricted, lan: 192.168.9.0/24, hosts: [bob, carol]}}
 """
-AS_BEFORE = "all places as they were before; the kernel tells of a carrier that is back a moment later"
+# What `ip` says of carriers and of neighbours' addresses: the kernel tells of a carrier a moment later.
+PASSING = re.compile(
+    r"@if\d+|([0-9a-f]{2}:){5}[0-9a-f]{2}|,LOWER_UP|NO-CARRIER,|linkdown|\b(LOWERLAYERDOWN|DOWN|UP|UNKNOWN) "
+)
 OFFICE_BOB, OFFICE_CAROL = "192.168.9.2", "192.168.9.3"
 # Ten messages that begin as an initiation does, the last of which ends the hearing of them.
 SEND = """
@@ -70,9 +73,9 @@ def state(lab: Lab) -> dict[str, str]:
         devices = lab.run(place, "ip", "-br", "link").stdout
         addresses = lab.run(place, "ip", "-br", "-4", "address").stdout
         routes = lab.run(place, "ip", "route").stdout
-        lines = sorted((devices + addresses + routes).splitlines())
-        own = [re.sub(r"@if\d+|([0-9a-f]{2}:){5}[0-9a-f]{2}", "", each).split() for each in lines]
-        found[place] = "\n".join([re.sub(r"elements = \{[^}]*\}", "", rules), *map(" ".join, own)])
+        lines = [PASSING.sub("", each).split() for each in (devices + addresses + routes).splitlines()]
+        shown = sorted(" ".join(words) for words in lines)
+        found[place] = "\n".join([re.sub(r"elements = \{[^}]*\}", "", rules), *shown])
     return found
 
 
@@ -137,7 +140,7 @@ def test_a_block_ends_the_direct_path_stays_through_an_apply_and_is_cleared_whol
     assert status["faults"] == [{"number": 1, "fault": "block alice bob", "stated": False}]
     assert (status["state"], status["drift"]) == ("up", [])
     assert fault(torn, "clear", "1") == []
-    wait_for(lambda: state(torn) == before, AS_BEFORE)
+    assert state(torn) == before
     wait_for(lambda: is_direct(torn, flows), "the direct path to be back")
 
 
@@ -196,7 +199,7 @@ def test_links_change_while_the_lab_is_up(torn: Lab) -> None:
     assert fault(torn, "clear", "3") == ["link home delay=30ms", "link alice delay=20ms"]
     assert min(torn.ping("alice", CLOUD)["times"]) >= 100, "the delay of the same link stays"
     assert fault(torn, "clear") == []
-    wait_for(lambda: state(torn) == before, AS_BEFORE)
+    assert state(torn) == before
     assert torn.plan() == []
     wait_for(lambda: min(torn.ping("alice", CLOUD)["times"] or [60]) < 60, "a quick answer")
 
@@ -215,9 +218,12 @@ def test_addresses_and_places_change_and_the_tunnel_follows(torn: Lab) -> None:
         wait_for(lambda: answered(torn, "alice", HUB), "the server's answer from the new site")
         assert datagrams(stop()), "packets come from the new site"
     wait_for(lambda: answered(torn, "alice", BOB), "an answer of who is on the same LAN now")
-    fault(torn, "clear")
-    wait_for(lambda: state(torn) == before, AS_BEFORE)
-    wait_for(lambda: answered(torn, "alice", BOB), "an answer from home")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with torn.running("alice", "ping", "-q", "-i", "0.005", "-c", "10000", HUB, **quiet):
+        fault(torn, "clear")  # no flow that is going on may keep an address which its router has no more
+    assert state(torn) == before
+    for address in (HUB, BOB):
+        wait_for(lambda address=address: answered(torn, "alice", address), f"an answer of {address} at home")
 
 
 def test_a_router_forgets_its_mappings_and_gives_new_ports_where_it_is_told_to(torn: Lab) -> None:
@@ -232,7 +238,7 @@ def test_a_router_forgets_its_mappings_and_gives_new_ports_where_it_is_told_to(t
     third = source_ports(torn, flows)
     assert len(first | second | third) == 3
     fault(torn, "clear")
-    wait_for(lambda: state(torn) == before, AS_BEFORE)
+    assert state(torn) == before
 
 
 def test_daemons_that_are_killed_or_stopped_stay_so_until_that_is_cleared(torn: Lab) -> None:
@@ -280,7 +286,7 @@ def test_a_fault_that_was_killed_on_its_way_is_cleared_or_goes_with_the_lab(torn
         process.send_signal(signal.SIGKILL)
     fault(torn, "clear")
     assert torn.plan() == []
-    wait_for(lambda: state(torn) == before, AS_BEFORE)
+    assert state(torn) == before
     for each in ("block alice", "stop bob", "kill carol", "link alice loss=5%", "flush-nat home --new-ports"):
         fault(torn, *each.split())
     torn.destroy()  # and the fixture of every test finds nothing left
