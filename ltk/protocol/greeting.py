@@ -62,6 +62,9 @@ class Greeting:
         if not self._peer.has_session(now) or (self.hello is None and self._tries >= TRIES):
             return
         self._peer.say_packed(pack_hello(FrameKind.HELLO, self._own), now)
+        # To stock WireGuard it is data as well, upon which at least a keepalive comes. Nothing comes of a
+        # peer that restarted right after the handshake, and whoever has no data would not find out.
+        self._peer.expect_anything(now)
         delay = min(FIRST_RETRY * 2**self._tries, LAST_RETRY)
         self._tries += 1
         self._timers.arm(Timer.REPEAT_HELLO, now + delay)

@@ -266,13 +266,17 @@ class Peer:
 
     def _after_packet_sent(self, session: Session, now: float) -> None:
         self._after_sent(now)
-        if not self._timers.is_armed(Timer.SUSPECT_PEER):
-            self._timers.arm(Timer.SUSPECT_PEER, now + SUSPECT_AFTER)
+        self.expect_anything(now)
         self.expect_answer(now)
         if self.paths is not None:
             self.paths.data_sent(now)
         if session.wants_rekey(now):
             self.want_handshake(now)
+
+    def expect_anything(self, now: float) -> None:
+        """Note that something was said to which something comes back, unless the session is lost there."""
+        if not self._timers.is_armed(Timer.SUSPECT_PEER):
+            self._timers.arm(Timer.SUSPECT_PEER, now + SUSPECT_AFTER)
 
     def expect_answer(self, now: float) -> None:
         """Note that something was said that an ltk peer does not leave unanswered for long."""
