@@ -26,6 +26,9 @@ OMITTED = "..."  # a line that stands for any number of lines
 MEASURED = (
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d{6}\b"), "TIME"),
     (re.compile(r"(?<=, )(id|seq|counter) \d+"), r"\1 #"),
+    (re.compile(r"\b0x[0-9a-f]{8}\b"), "0x#"),  # a session's index
+    (re.compile(r"\b[1-9]\d*(?= probes\b)"), "#"),
+    (re.compile(r"(?<= of )\d+(?= packets: )"), "#"),
     (re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])"), "#"),  # a decimal, which an address is not
     (re.compile(r"\b[\d#]+ (?:B|[KMG]iB)(?!\w)"), "# bytes"),
     (re.compile(r"\b\d+(?= ?(?:ms|s|created|removed)\b)"), "#"),
