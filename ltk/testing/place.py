@@ -105,7 +105,7 @@ class Place:
     @contextlib.contextmanager
     def capture(self, device: str = UPLINK) -> Iterator[Capture]:
         """Capture what passes a device for as long as the body takes; a file of it stays in the folder."""
-        with Capture(self.scope, device, self.folder / f"{self.name}-{device}.pcap") as capture:
+        with Capture(self.scope, self.name, device, self.folder / f"{self.name}-{device}.pcapng") as capture:
             yield capture
 
 

@@ -7,14 +7,15 @@ clients towards the underlay it is seen to whom each has sent, and at the server
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 
-from ltk.kernel.sniff import Seen, Sniffer
+from ltk.capture.dissect import UDP, dissect
+from ltk.capture.record import Tap
+from ltk.kernel.packets import Link, Packet
 from ltk.lab.sites import UPLINK
 from ltk.reconcile.resources import scope_of
 from ltk.topology.expanded import Address, Topology
@@ -32,7 +33,7 @@ ENVELOPE = (
     140,
 )  # bytes that at least and at most are around it outside: those, WireGuard's 32, a channel
 
-UDP = 17
+UDP_HEADER = 8  # bytes
 Place = tuple[Address, int]
 
 
@@ -71,17 +72,17 @@ def watch(topology: Topology, one: str, other: str) -> Sighting:
     server = topology.server
     near, far = ends(topology, one, other)
     with contextlib.ExitStack() as stack:
-        sniffers = [
-            stack.enter_context(Sniffer(scope_of(topology.name, node), UPLINK))
-            for node in (one, other, server.name)
-        ]
+        taps = []
+        for node in (one, other, server.name):
+            taps.append(Tap(scope_of(topology.name, node), node, UPLINK))
+            stack.callback(taps[-1].close)
         echoes = exchange(near, far, Sending(ECHOES, size, INTERVAL, PATIENCE))
         sent: Counter[bool] = Counter()
         places = _places_of_the_server(topology)
-        for sniffer in sniffers[:2]:
-            for target, many in _datagrams(sniffer.take(), size, outgoing=True):
+        for tap in taps[:2]:
+            for target, many in _datagrams(_heard(tap), size, outgoing=True):
                 sent[target in places] += many
-        at_server = sum(many for _, many in _datagrams(sniffers[2].take(), size, outgoing=False))
+        at_server = sum(many for _, many in _datagrams(_heard(taps[2]), size, outgoing=False))
     return Sighting(
         _way(echoes, sent[False], sent[True], at_server), echoes, sent[False], sent[True], at_server
     )
@@ -107,26 +108,21 @@ def _places_of_the_server(topology: Topology) -> set[Place]:
     return found
 
 
-def _datagrams(packets: Iterator[Seen], size: int, *, outgoing: bool) -> Iterator[tuple[Place, int]]:
+def _heard(tap: Tap) -> Iterator[Packet]:
+    """What has passed since the tap was made."""
+    assert tap.link is Link.ETHERNET, f"{tap.name} is no cable"
+    while (packet := tap.read()) is not None:
+        yield packet
+
+
+def _datagrams(packets: Iterator[Packet], size: int, *, outgoing: bool) -> Iterator[tuple[Place, int]]:
     """Where those of the packets go that bear payloads of `size` bytes, and how many each is."""
     least, most = (size + envelope for envelope in ENVELOPE)
     for packet in packets:
-        if packet.outgoing is outgoing and (found := _udp(packet.data)) is not None:
-            target, length = found
-            many = max(1, length // least)  # a burst is one packet here
-            if many * least <= length <= many * most:
-                yield target, many
-
-
-def _udp(packet: bytes) -> tuple[Place, int] | None:
-    """Where a UDP packet goes, and the bytes of its payload; None for any other."""
-    version = packet[0] >> 4
-    if version == 4 and packet[9] == UDP and not int.from_bytes(packet[6:8]) & 0x1FFF:
-        header, address = (packet[0] & 15) * 4, packet[16:20]
-    elif version == 6 and packet[6] == UDP:
-        header, address = 40, packet[24:40]
-    else:
-        return None
-    port = int.from_bytes(packet[header + 2 : header + 4])
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return (ip_address(socket.inet_ntop(family, address)), port), len(packet) - header - 8
+        seen = dissect(packet.data, ethernet=True)
+        if packet.outgoing is not outgoing or seen.protocol != UDP or seen.ports is None:
+            continue
+        length = len(seen.body) - UDP_HEADER
+        many = max(1, length // least)  # a burst is one packet here
+        if many * least <= length <= many * most:
+            yield (ip_address(seen.target), seen.ports[1]), many

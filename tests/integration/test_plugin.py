@@ -126,7 +126,7 @@ def test_what_a_failed_test_leaves_is_told_and_its_lab_is_gone(project: Path) ->
     assert len(folders) >= 2, done.stdout
     for folder in folders[:2]:
         assert {"alice.log", "hub.log", "status.json"} <= {each.name for each in folder.iterdir()}
-    capture = next(each / "alice-eth0.pcap" for each in folders if (each / "alice-eth0.pcap").exists())
+    capture = next(each / "alice-eth0.pcapng" for each in folders if (each / "alice-eth0.pcapng").exists())
     read = subprocess.run(["tcpdump", "-n", "-r", capture], capture_output=True, text=True, check=True)
     assert "ICMP echo request" in read.stdout
     assert netns.names() == []

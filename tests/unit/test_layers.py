@@ -50,6 +50,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "ltk.verify": (
         "ltk.errors",
+        "ltk.capture",
         "ltk.kernel",
         "ltk.lab",
         "ltk.node.control",

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ltk.kernel.sniff import Seen
+from ltk.kernel.packets import Packet
 from ltk.verify.echo import Echoes
 from ltk.verify.witness import Way, _datagrams, _way
 
@@ -17,7 +17,7 @@ PLACE = (ip_address("203.0.113.9"), 51820)
 PLACE_6 = (ip_address("2001:db8::9"), 51820)
 
 
-def packet(payload: int, *, outgoing: bool = True, version: int = 4, protocol: int = 17) -> Seen:
+def packet(payload: int, *, outgoing: bool = True, version: int = 4, protocol: int = 17) -> Packet:
     udp = struct.pack("!HHHH", 4000, 51820, 8 + payload, 0) + bytes(payload)
     if version == 4:
         head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, protocol, 0)
@@ -25,7 +25,13 @@ def packet(payload: int, *, outgoing: bool = True, version: int = 4, protocol: i
     else:
         head = struct.pack("!IHBB", 6 << 28, len(udp), protocol, 64)
         head += socket.inet_pton(socket.AF_INET6, "::1") + socket.inet_pton(socket.AF_INET6, str(PLACE_6[0]))
-    return Seen(outgoing, head + udp)
+    return frame(head + udp, outgoing=outgoing)
+
+
+def frame(bare: bytes, *, outgoing: bool = True) -> Packet:
+    kind = {4: 0x0800, 6: 0x86DD}.get(bare[0] >> 4, 0)
+    data = bytes(12) + struct.pack("!H", kind) + bare
+    return Packet(0, outgoing, data, len(data), 0)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,7 @@ def test_datagrams_are_counted_one_by_one_in_bursts_too_and_others_are_not(paylo
 
 
 def test_both_families_are_understood_and_nothing_else() -> None:
-    others = [packet(1072, protocol=6), packet(1072, outgoing=False), Seen(True, bytes([0x50]) + bytes(40))]
+    others = [packet(1072, protocol=6), packet(1072, outgoing=False), frame(bytes([0x50]) + bytes(40))]
     wanted = [packet(1072, version=6), packet(1072)]
     found = list(_datagrams(iter([*others, *wanted]), SIZE, outgoing=True))
     assert found == [(PLACE_6, 1), (PLACE, 1)]
