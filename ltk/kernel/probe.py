@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltk.errors import LtkError, MissingError
-from ltk.kernel import messages, netns, nft, offloads, tuntap
+from ltk.kernel import messages, netns, nft, offloads, sysctl, tuntap
 from ltk.kernel.netlink import Netlink
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits; linux/capability.h
+NEIGHBOURS = "net.ipv4.neigh.default.gc_thresh3"  # two for each cable; what finds no room is not sent
+NEIGHBOURS_ENOUGH = 8192
 KERNEL_NEEDED = (5, 18)  # the first that keeps an origin with each address
 
 
@@ -72,6 +74,16 @@ def findings() -> list[Finding]:
         found += [_tried(*trial) for trial in _TRIALS]
     if root:
         found += offload_findings()
+    if (room := sysctl.read(NEIGHBOURS)) is not None:  # to be seen in the machine's own namespace only
+        found.append(
+            Finding(
+                "neighbours",
+                int(room) >= NEIGHBOURS_ENOUGH,
+                f"room for {room} in the table that all namespaces share",
+                f"Labs of over {int(room) // 8} sites need more: sysctl -w {NEIGHBOURS}={NEIGHBOURS_ENOUGH}",
+                needed=False,
+            )
+        )
     found += [
         # The kernel's own netem is missing on many machines; the wire does the same on all of them.
         Finding("link delay", True, "the user-space wire (ltk does not use netem)", ""),

@@ -124,7 +124,7 @@ def forged(recorded: Recorded, nodes: Sequence[Node], attacker: Endpoint, count:
         for number in range(count):
             source, other = sources[number % len(sources)], others[number % len(others)]
             made += [
-                Datagram(*source, *node.endpoint, payload)
+                Datagram(source.address, source.port, node.endpoint.address, node.endpoint.port, payload)
                 for payload in (
                     *handshakes(recorded, node, other),
                     *sealed(recorded, node, other, attacker),

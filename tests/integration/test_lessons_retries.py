@@ -30,8 +30,9 @@ FIRST_BACK_OFF = 5.5  # seconds after the first failure
 ATTEMPT = 5.0  # seconds
 HOLD_DOWN = 15.0  # seconds after the third loss in a row
 # Attempts begin 0, 9.5, 24 and 48.5 s after the first; each side may make its own, and probes in the other's.
-# The routers let through what goes to one candidate: the LAN's own addresses lead nowhere from outside.
-PROBES_A_MINUTE = 2 * 4 * 8
+# The routers let through what goes to one candidate: the LAN's own addresses lead nowhere from outside. All
+# but the first speak from a fresh socket as well, in case that the mapping of the main one is spoiled.
+PROBES_A_MINUTE = 2 * (8 + 3 * (8 + 8))
 IDLE_AFTER = 31.0  # seconds since the last data
 IDLE_A_MINUTE = 10  # packets of an idle pair, each way
 GROWTH = 2_000_000  # bytes of a daemon's memory; fifty sessions with all of their paths would be no more

@@ -120,6 +120,7 @@ class Network:
                     "allowed_ips": [f"10.77.0.{NUMBER[other]}/32"],
                     "keepalive": 0,
                     "p2p": "on-demand",
+                    "hard_nat": "birthday",
                     "path": "auto",
                 }
             ],

@@ -248,7 +248,7 @@ PROOFS = (
     Proof(
         "attempt-never-over",
         f"{PROTOCOL}/test_p2p_direct.py"
-        "::test_an_impossible_pair_stays_relayed_and_loses_nothing_for_minutes[APDM/APDF]",
+        "::test_an_impossible_pair_stays_relayed_and_loses_nothing_for_minutes[APDM/APDF-birthday]",
         "direct_failures >= 3",
     ),
     Proof("session-no-replay-window", f"{ATTACKER}[direct]", "not exactly the pings were delivered"),
