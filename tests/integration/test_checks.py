@@ -196,7 +196,12 @@ def test_an_interrupted_test_takes_down_what_it_brought_up(
 ) -> None:
     path = written(file_with("- {run: sleep 100, on: web, within: 120s}"))
     words = [sys.executable, "-m", "ltk", "test", path]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    heard = {
+        "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)
+    }  # a shell's background job ignores SIGINT
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard
+    ) as process:
         wait_for(lambda: "sleep 100" in running(), "the command of the check")
         process.send_signal(number)
         _, said = process.communicate(timeout=60)

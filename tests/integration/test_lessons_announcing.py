@@ -142,7 +142,10 @@ def test_announcements_that_nobody_acknowledges_are_repeated_with_growing_gaps(t
     wait_for(lambda: count() >= 1, "the first announcement of a new address")
     for number, gap in enumerate(GAPS, start=2):
         patience = times[-1] + gap * (1 + JITTER) + SLACK - time.time()
-        wait_for(lambda number=number: count() >= number, f"announcement {number}", max(patience, 0.1))
+        awaited = (
+            f"announcement {number}, after those at {[round(each - troubled.since, 1) for each in times]} s"
+        )
+        wait_for(lambda number=number: count() >= number, awaited, max(patience, 0.1))
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     for gap, expected in zip(gaps, GAPS, strict=False):
         assert expected * (1 - JITTER) - SLACK / 10 <= gap <= expected * (1 + JITTER) + SLACK, gaps
