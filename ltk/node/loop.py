@@ -104,10 +104,8 @@ class Loop:
                 continue
             if size:
                 udp.send_burst(data, size, to)
-            elif not hops:
-                udp.send(data, to)
             else:
-                udp.send_near(data, to, hops)
+                udp.send(data, to, hops)
         while (number := engine.poll_closed()) is not None:
             self._closing.append(number)
         while (packet := engine.poll_deliver()) is not None:

@@ -181,26 +181,17 @@ class Udp:
         size = _GRO.unpack(ancillary[0][2])[0] if ancillary else length
         return length, size, self._endpoints.get(address) or self._learn(address)
 
-    def send(self, datagram: Buffer, to: Endpoint) -> bool:
-        """Send one datagram; False when it was dropped and counted."""
-        try:
-            self._socket.sendto(datagram, self._targets.get(to) or self._target(to))
-        except BlockingIOError:
-            self.drops[SEND_FULL] += 1
-            return False
-        except OSError:
-            self.drops[SEND_FAILED] += 1
-            return False
-        return True
-
-    def send_near(self, datagram: Buffer, to: Endpoint, hops: int) -> bool:
-        """Send one datagram no further than `hops` routers; False when it was dropped and counted."""
-        level, kind = (socket.IPPROTO_IP, socket.IP_TTL)
-        if ":" in to.address:
-            level, kind = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
+    def send(self, datagram: Buffer, to: Endpoint, hops: int = 0) -> bool:
+        """Send one datagram, `hops` routers far at most (0: any); False when it was dropped and counted."""
         try:
             target = self._targets.get(to) or self._target(to)
-            self._socket.sendmsg((datagram,), ((level, kind, _HOPS.pack(hops)),), 0, target)
+            if hops:
+                level, kind = (socket.IPPROTO_IP, socket.IP_TTL)
+                if ":" in to.address:
+                    level, kind = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
+                self._socket.sendmsg((datagram,), ((level, kind, _HOPS.pack(hops)),), 0, target)
+            else:
+                self._socket.sendto(datagram, target)
         except BlockingIOError:
             self.drops[SEND_FULL] += 1
             return False

@@ -6,6 +6,7 @@ the same key and different values are an update; nothing here knows how to chang
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from hashlib import blake2s
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
@@ -28,7 +29,7 @@ def place_of(topology: str, scope: str) -> str:
     return scope.removeprefix(f"ltk-{topology}-")
 
 
-class Resource:
+class Resource(ABC):
     """What all resources share. `rank` orders creation: lower first; removal goes the other way."""
 
     __slots__ = ()
@@ -37,9 +38,9 @@ class Resource:
     scope: str
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What tells this resource from others of its kind in its scope."""
-        raise NotImplementedError
 
     @property
     def key(self) -> Key:

@@ -33,12 +33,13 @@ def _nonce_reused() -> None:
     seal = Session.seal
 
     def seal_then_count(session: Session, payload: Buffer, out: memoryview) -> bool:
-        before = session._sent
+        before, is_sealed = session._sent, False
         try:
-            return seal(session, payload, out)
-        except BaseException:
-            session._sent = before
-            raise
+            is_sealed = seal(session, payload, out)
+        finally:
+            if not is_sealed:
+                session._sent = before
+        return is_sealed
 
     replace(Session, "seal", seal_then_count)
 

@@ -67,12 +67,14 @@ class Lab:
     def up(self) -> None:
         """Bring it up; where that fails nothing is left. Raises LtkError."""
         live.LABS.append(self)
+        is_up = False
         try:
             converge(self.topology, lambda _: None)
-        except BaseException:
-            live.KEPT[self.name] = self.keep_evidence()
-            self.down()
-            raise
+            is_up = True
+        finally:
+            if not is_up:  # an error, or Ctrl-C: whoever waits for it is told, and nothing stays
+                live.KEPT[self.name] = self.keep_evidence()
+                self.down()
 
     def down(self) -> None:
         """Take it down, with all that runs in it. Fine if it is not up."""
