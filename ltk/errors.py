@@ -26,6 +26,12 @@ class LtkError(Exception):
         self.hint = hint
 
 
+class ChangedError(LtkError):
+    """What is there is not what a saved plan was made for; nothing was changed."""
+
+    exit_status = 2
+
+
 class InvalidInputError(LtkError):
     """The file or the arguments are invalid; nothing was changed."""
 

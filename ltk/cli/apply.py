@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from ltk.cli.changes import Progress, as_json, count
 from ltk.cli.common import emit, expanded, output_option, say, text_of, topology_argument, yes_option
 from ltk.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from ltk.reconcile.saved import SavedPlan
+    from ltk.topology.text import Text
 
 
 @click.command("apply", epilog="Example:  ltk apply topologies/quickstart.yaml")
@@ -19,13 +24,22 @@ from ltk.errors import InvalidInputError
 def command(topology: str, only: str | None, output: str) -> None:
     """Converge: create what is missing, change what differs, remove what is not wanted any more.
 
-    A second run finds nothing to do and writes nothing. The result is looked at again before this
-    says that it is done.
+    A second run finds nothing to do and writes nothing. The result is looked at again before this says that
+    it is done.
+
+    TOPOLOGY may be a plan that `ltk plan --save` has written: then exactly that is done, or nothing, with
+    status 2, where something has changed since.
     """
     from dataclasses import asdict
 
     begin = time.monotonic()
     text = text_of(topology)
+    plan = _saved(text)
+    if plan is not None:
+        if only is not None:
+            hint = "Leave --only out, or apply the topology itself."
+            raise InvalidInputError(f"applying the plan {plan.file}", "it is carried out whole", hint=hint)
+        text = plan.wanted
     wanted = expanded(text)
     places = tuple(word.strip() for word in only.split(",")) if only else ()
     names = [node.name for node in wanted.nodes]
@@ -40,7 +54,7 @@ def command(topology: str, only: str | None, output: str) -> None:
 
     progress = Progress(f"applying {wanted.name}")
     try:
-        outcome = converge(wanted, progress, places)
+        outcome = converge(wanted, progress, places, plan.agree if plan is not None else None)
     finally:
         progress.end()
     remember(text, wanted)
@@ -53,3 +67,12 @@ def command(topology: str, only: str | None, output: str) -> None:
         say(f"  look:  ltk status {wanted.name}      remove:  ltk destroy {wanted.name}")
     else:
         say(f"{wanted.name} is up: nothing to do")
+
+
+def _saved(text: Text) -> SavedPlan | None:
+    """The plan that the text is, where it is one."""
+    if not text.data.lstrip().startswith(b"{"):  # what reads plans takes its time to import
+        return None
+    from ltk.reconcile import saved
+
+    return saved.read(text) if saved.is_plan(text.data) else None

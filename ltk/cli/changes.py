@@ -5,32 +5,20 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from ltk.cli.common import say
-
-if TYPE_CHECKING:
-    from ltk.reconcile.plan import Operation
+from ltk.reconcile.plan import Operation, entry
 
 COLOURS = {"create": "green", "update": "yellow", "remove": "red"}
 DONE = {"create": "created", "update": "changed", "remove": "removed"}
 TO_DO = {"create": "to create", "update": "to change", "remove": "to remove"}
 
 
-def as_json(operations: Sequence[Operation]) -> list[dict[str, Any]]:
+def as_json(operations: Sequence[Operation]) -> list[dict[str, str]]:
     """The `changes` of the documented JSON."""
-    return [
-        {
-            "action": each.action,
-            "resource": each.resource.kind,
-            "scope": each.resource.scope,
-            "name": each.resource.name,
-            "reason": each.reason,
-        }
-        for each in operations
-    ]
+    return [entry(each) for each in operations]
 
 
 def show(operations: Sequence[Operation]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ltk.cli.changes import as_json, show
@@ -10,22 +12,33 @@ from ltk.cli.common import emit, load, output_option, say, topology_argument
 CHANGES_STATUS = 2
 
 
-@click.command("plan", epilog="Example:  ltk plan topologies/quickstart.yaml")
+@click.command("plan", epilog="Example:  ltk plan topologies/quickstart.yaml --save plan.json")
 @topology_argument
+@click.option(
+    "--save",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the plan to FILE, so that `ltk apply FILE` does exactly this or nothing.",
+)
 @output_option
-def command(topology: str, output: str) -> int:
+def command(topology: str, save: Path | None, output: str) -> int:
     """Show what `ltk apply` would change, each with its reason. Changes nothing.
 
     Exits with 0 where there is nothing to do and with 2 where there is.
     """
-    from ltk.reconcile.apply import preview
+    from ltk.reconcile import saved
+    from ltk.reconcile.apply import foresee
 
     wanted = load(topology)
-    operations = preview(wanted)
+    operations, have = foresee(wanted)
+    if save is not None:
+        saved.write(save, wanted, operations, have)
     if output == "json":
         emit({"topology": wanted.name, "changes": as_json(operations)})
     elif operations:
         show(operations)
     else:
         say(f"{wanted.name}: nothing to do")
+    if save is not None:
+        say(f"saved; carry it out with: ltk apply {save}")
     return CHANGES_STATUS if operations else 0

@@ -6,16 +6,16 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ltk.errors import BusyError, InvalidInputError, LtkError
+from ltk.errors import BusyError, ChangedError, InvalidInputError, LtkError
 from ltk.kernel import netlink, netns, nft, paths, probe, sysctl
 from ltk.reconcile import fault_places
 from ltk.reconcile.desired import desired
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
-from ltk.reconcile.kept_faults import with_faults
+from ltk.reconcile.kept_faults import InForce, fold, keep, kept
 from ltk.reconcile.observe import Observation, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
 from ltk.reconcile.remembered import recall
@@ -26,6 +26,8 @@ from ltk.topology.expanded import Lab, Topology
 from ltk.topology.text import read_text
 
 Listener = Callable[[Operation], None]
+Agreed = Callable[[list[Operation], State], None]
+"""Raises ChangedError where these operations, or what is there before them, are not what was agreed upon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,34 @@ def preview(topology: Topology, only: tuple[str, ...] = ()) -> list[Operation]:
     return _plan(want, _observed(topology.name, want), topology.name, only)
 
 
-def converge(topology: Topology, listener: Listener, only: tuple[str, ...] = ()) -> Outcome:
+def foresee(topology: Topology) -> tuple[list[Operation], State]:
+    """What `converge` would do now with all faults that the file states, and what is there before it."""
+    want = _wanted(topology, faults=fault_places.to_keep(topology))
+    look = _observed(topology.name, want)
+    return _plan(want, look, topology.name, ()), look.have
+
+
+def converge(
+    topology: Topology, listener: Listener, only: tuple[str, ...] = (), agreed: Agreed | None = None
+) -> Outcome:
     """Make the machine be as `topology` says; with `only`, in the places of these nodes alone.
 
     Raises LtkError where an operation fails or where the result, looked at again, is not as wanted.
-    Whatever can be refused is refused before the first change.
+    Whatever can be refused is refused before the first change, and so is what was not `agreed` upon.
     """
     lab = _lab(topology)
     probe.require()
     with locked(topology.name, "applying"):
-        before = _written()
+        before, faults = _written(), kept(topology.name)
         if not only:
             if lab.faults:
                 _wanted(topology)  # what is refused has no faults either
             fault_places.keep_stated(topology)
-        operations = converge_locked(topology, listener, only)
+        try:
+            operations = converge_locked(topology, listener, only, agreed)
+        except ChangedError:
+            keep(topology.name, faults)
+            raise
         if not only:
             fault_places.put_stated(topology)
         after = _written()
@@ -74,11 +89,17 @@ def converge(topology: Topology, listener: Listener, only: tuple[str, ...] = ())
 
 
 def converge_locked(
-    topology: Topology, listener: Listener = lambda _: None, only: tuple[str, ...] = ()
+    topology: Topology,
+    listener: Listener = lambda _: None,
+    only: tuple[str, ...] = (),
+    agreed: Agreed | None = None,
 ) -> list[Operation]:
     """The same for whoever has the lock, and with the faults that are in force already."""
     want = _wanted(topology, only)
-    operations = _plan(want, _observed(topology.name, want), topology.name, only)
+    look = _observed(topology.name, want)
+    operations = _plan(want, look, topology.name, only)
+    if agreed is not None:
+        agreed(operations, look.have)
     _remember(topology)
     if operations:
         execute(topology.name, operations, listener)
@@ -192,9 +213,10 @@ def _lab(topology: Topology) -> Lab:
     return topology.lab
 
 
-def _wanted(topology: Topology, only: tuple[str, ...] = ()) -> State:
+def _wanted(topology: Topology, only: tuple[str, ...] = (), faults: Sequence[InForce] | None = None) -> State:
+    """What is wanted with `faults`; None: with those that are kept."""
     _lab(topology)  # asked before anything else
-    now = with_faults(topology)
+    now = fold(topology, kept(topology.name) if faults is None else faults)[0]
     want = desired(now, _lab(now), keyring(now))
     return restrict(want, _scopes(topology.name, only)) if only else want
 

@@ -123,10 +123,15 @@ def keep_stated(topology: Topology) -> None:
 
     Those that it does not state any more, and those that cannot be any more, are kept no longer.
     """
+    keep(topology.name, to_keep(topology))
+
+
+def to_keep(topology: Topology) -> list[InForce]:
+    """What `keep_stated` would keep."""
     stated = _stated(topology, (ChangeAddress, ChangeLink, Move))
     before = kept(topology.name)
     if not stated and not before:
-        return
+        return []
     have = [each for each in before if not each.stated or _is_stated(topology, each, stated)]
     base, have = fold(topology, have)
     number = next_number([*have, *listed(topology)])
@@ -138,7 +143,7 @@ def keep_stated(topology: Topology) -> None:
         base = overlay.applied(base, fault)
         have.append(InForce(number, str(fault), stated=True))
         number += 1
-    keep(topology.name, have)
+    return have
 
 
 def put_stated(topology: Topology) -> None:

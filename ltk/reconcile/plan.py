@@ -85,6 +85,17 @@ class Remove:
 Operation: TypeAlias = Create | Update | Remove
 
 
+def entry(operation: Operation) -> dict[str, str]:
+    """The operation as the documented JSON has it, in `changes`."""
+    return {
+        "action": operation.action,
+        "resource": operation.resource.kind,
+        "scope": operation.resource.scope,
+        "name": operation.resource.name,
+        "reason": operation.reason,
+    }
+
+
 def plan(
     want: State,
     have: State,

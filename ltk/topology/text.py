@@ -11,12 +11,13 @@ from typing import Final
 from ltk.errors import InvalidInputError
 
 STANDARD_INPUT: Final = "-"
-MAX_FILE = 4 * 1024 * 1024  # bytes; a topology of 1000 nodes, each spelt out, has a tenth of it
+MAX_FILE = 4 * 1024 * 1024  # bytes of a topology; one of 1000 nodes, each spelt out, has a tenth of it
+MAX_READ = 8 * MAX_FILE  # bytes of any text; a saved plan of 1000 sites has a quarter of it
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """At most MAX_FILE + 1 bytes of a file, which messages call `file`; relative paths are from `folder`."""
+    """At most MAX_READ + 1 bytes of a file, which messages call `file`; relative paths are from `folder`."""
 
     data: bytes
     file: str
@@ -26,11 +27,11 @@ class Text:
 def read_text(path: str) -> Text:
     """Read the file `path`; "-" is standard input. Raises InvalidInputError where there is none to read."""
     if path == STANDARD_INPUT:
-        return Text(sys.stdin.buffer.read(MAX_FILE + 1), "<stdin>", Path.cwd())
+        return Text(sys.stdin.buffer.read(MAX_READ + 1), "<stdin>", Path.cwd())
     file = Path(path)
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
+            data = stream.read(MAX_READ + 1)
     except FileNotFoundError:
         problem, hint = (
             "there is no such file",

@@ -237,7 +237,8 @@ def test_applying_tells_programs_what_was_done(ltk: Ltk, file: Path, monkeypatch
 
     done = [Create(Namespace("ltk-small-hub", "small"), "wanted and missing")]
 
-    def converge(topology: Any, listener: Any, only: tuple[str, ...]) -> apply.Outcome:
+    def converge(topology: Any, listener: Any, only: tuple[str, ...], agreed: Any) -> apply.Outcome:
+        assert agreed is None
         asked.append(only)
         return apply.Outcome(done, apply.Writes(netlink=3, nft=1, sysctl=0))
 
