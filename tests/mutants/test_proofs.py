@@ -34,6 +34,7 @@ PLUGIN = "tests/integration/test_plugin.py"
 FAULTS = "tests/integration/test_faults.py"
 WIRE = "tests/unit/lab/test_wire_conditions.py"
 LANS = "tests/integration/test_lans.py"
+PLAN = "tests/unit/reconcile"
 PROTOCOL = "tests/unit/protocol"
 HARD = f"{PROTOCOL}/test_p2p_hard.py"
 ATTACKER = (
@@ -422,6 +423,21 @@ PROOFS = (
         "fault-block-one-way",
         f"{FAULTS}::test_who_is_blocked_from_whom_is_deaf_to_them_and_to_nobody_else",
         "both directions are blocked",
+    ),
+    Proof(
+        "plan-removes-in-the-order-of-creation",
+        f"{PLAN}/test_plan.py::test_wanting_nothing_removes_everything",
+        "processes still live there",
+    ),
+    Proof(
+        "plan-takes-over-what-is-foreign",
+        f"{PLAN}/test_plan.py::test_what_bears_no_mark_is_neither_touched_nor_taken_over",
+        "in the way: ",
+    ),
+    Proof(
+        "saved-plan-agrees-to-anything",
+        f"{PLAN}/test_saved.py::test_it_agrees_to_nothing_else",
+        "it agrees to another state",
     ),
     Proof(
         "wire-never-reorders",

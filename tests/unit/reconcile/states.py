@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 
@@ -33,6 +34,7 @@ HOSTS = ("ltk-t-h0", "ltk-t-h1")
 MTUS = st.sampled_from([1280, 1500])
 ADDRESSES = (None, "10.0.0.1/24", "10.0.0.2/24"), (None, "fd00::1/64")
 DESTINATIONS = ("0.0.0.0/0", "fd01::/64")
+GATEWAYS = (None, "10.0.0.254"), (None, "fd00::fe")
 LOOPBACK = "lo"
 
 
@@ -73,14 +75,15 @@ def _on_devices(draw: st.DrawFn, scope: str, found: list[Resource]) -> list[Reso
     """Addresses, routes, rules and settings of one namespace, on the devices that it has."""
     devices = sorted(device for place, device in _devices(found) if place == scope)
     resources: list[Resource] = []
-    for choices, destination in zip(ADDRESSES, DESTINATIONS, strict=True):
+    for choices, destination, gateways in zip(ADDRESSES, DESTINATIONS, GATEWAYS, strict=True):
         on = []
         for device in [LOOPBACK, *devices]:
             if text := draw(st.sampled_from(choices)):
                 resources.append(Address(scope, device, ip_interface(text)))
                 on.append(device)
         if on and draw(st.booleans()):
-            resources.append(Route(scope, ip_network(destination), draw(st.sampled_from(on))))
+            device, gateway = draw(st.sampled_from(on)), draw(st.sampled_from(gateways))
+            resources.append(Route(scope, ip_network(destination), device, gateway))
     if draw(st.booleans()):
         resources.append(Ruleset(scope, (draw(st.sampled_from(["chain a", "chain b"])),), "rules"))
     if draw(st.booleans()):
@@ -144,6 +147,8 @@ class Kernel:
         match resource:
             case Address() | Route():
                 assert (resource.scope, resource.device) in devices, f"there is no such device: {resource}"
+                if isinstance(resource, Route) and resource.gateway is not None:
+                    assert _beside(resource, self.state.values()), f"no address to reach it from: {resource}"
             case Veth():
                 for end in (resource.a, resource.b):
                     assert end.master is None or (end.scope, end.master) in devices, f"no bridge: {resource}"
@@ -176,16 +181,14 @@ class Kernel:
         return Namespace(scope, TOPOLOGY).key
 
 
-def _routes_that_go_with(address: Address, there: list[Resource]) -> list[Resource]:
+def _routes_that_go_with(address: Address, there: list[Resource]) -> list[Route]:
     """With the last address of a device in a family, the routes of that family over it go."""
+    routes = [each for each in there if isinstance(each, Route) and address in _beside(each, there)]
+    return [each for each in routes if len(_beside(each, there)) == 1]
 
-    def beside(resource: Address | Route, version: int) -> bool:
-        return (resource.scope, resource.device, version) == (
-            address.scope,
-            address.device,
-            address.interface.version,
-        )
 
-    others = [each for each in there if isinstance(each, Address) and beside(each, each.interface.version)]
-    routes = [each for each in there if isinstance(each, Route) and beside(each, each.destination.version)]
-    return [] if len(others) > 1 else [*routes]
+def _beside(route: Route, there: Iterable[Resource]) -> list[Address]:
+    """The addresses of the route's family on its device."""
+    place = (route.scope, route.device, route.destination.version)
+    addresses = [each for each in there if isinstance(each, Address)]
+    return [each for each in addresses if (each.scope, each.device, each.interface.version) == place]

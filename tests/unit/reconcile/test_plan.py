@@ -17,6 +17,7 @@ from ltk.reconcile.resources import (
     Bridge,
     Daemon,
     End,
+    Key,
     Namespace,
     Resource,
     Route,
@@ -94,6 +95,23 @@ def test_what_stands_where_we_would_write_is_refused(want: State, data: st.DataO
         plan(want, {}, {key: "that thing"})
     assert caught.value.hint
     assert caught.value.exit_status == 4
+
+
+@given(states(), states(leftovers=True), states())
+def test_what_bears_no_mark_is_neither_touched_nor_taken_over(want: State, have: State, other: State) -> None:
+    foreign = {key: f"somebody's {each}" for key, each in other.items() if key not in have}
+    in_the_way = want.keys() & foreign.keys()
+    assert is_refused(want, have, foreign) is bool(in_the_way), f"in the way: {in_the_way}"
+    rest = {key: each for key, each in want.items() if key not in foreign}
+    assert {each.resource.key for each in plan(rest, have, foreign)}.isdisjoint(foreign)
+
+
+def is_refused(want: State, have: State, foreign: dict[Key, str]) -> bool:
+    try:
+        plan(want, have, foreign)
+    except InTheWayError:
+        return True
+    return False
 
 
 @given(states(), states())
