@@ -20,9 +20,11 @@ from typing import Any
 
 import core
 import crowd
+import crowd_lab
 import labs
 import machine
 import measures
+import mininet_side
 import plot
 import report
 from places import underlay
@@ -31,7 +33,7 @@ from tools import TOOLS, Tool
 from ltk.errors import BusyError, InvalidInputError, LtkError, MissingError
 
 LOCK = Path("/run/ltk-bench.lock")
-ALONE = ("labs", "core", "crowd")  # what is measured of ltk alone
+ALONE = ("labs", "mininet", "core", "crowd", "daemons")  # what is not about tunnels side by side
 NAMES = (*(tool.key for tool in TOOLS), *ALONE)
 
 
@@ -64,7 +66,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--halvings", type=int, default=6, help="of the range of UDP rates; 6")
     parser.add_argument("--only", default="", help=f"some of these, with commas: {', '.join(NAMES)}")
     parser.add_argument("--sites", default="10,100", help="sizes of labs; 10,100 (300 takes long)")
-    parser.add_argument("--clients", default="10,100,1000", help="of the crowd; 10,100,1000")
+    sizes = "10,30,100,300,1000"
+    parser.add_argument("--clients", default=sizes, help=f"of the crowd; {sizes}")
+    parser.add_argument("--daemons", default="100", help="of these, so many are daemons in a lab; 100")
+    parser.add_argument("--among", type=int, default=1000, help="clients, of which those are some; 1000")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds for which the crowd idles; 60")
     parser.add_argument("--output", default="build/bench", help="where NAME.json and .png go; build/bench")
     parser.add_argument("--read", default="", help="report this JSON file of an earlier run; measure nothing")
@@ -89,8 +94,10 @@ def _run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "tools": [],
         "rounds": [],
         "labs": [],
+        "mininet": [],
         "core": [],
         "crowd": [],
+        "daemons": [],
         "help_s": [],
         "failed": [],
     }
@@ -149,9 +156,15 @@ def _of_ltk_alone(
         result["help_s"] = [labs.help_seconds() for _ in range(options.rounds)]
         for size in (int(each) for each in options.sites.split(",")):
             add("labs", size, partial(labs.measure, size, folder))
+    if "mininet" in wanted:
+        for size in (int(each) for each in options.sites.split(",")):
+            add("mininet", size, partial(mininet_side.measure, size, folder))
     if "crowd" in wanted:
         for size in (int(each) for each in options.clients.split(",")):
             add("crowd", size, partial(crowd.measure, size, options.idle, folder))
+    if "daemons" in wanted:
+        for size in (int(each) for each in options.daemons.split(",")):
+            add("daemons", size, partial(crowd_lab.measure, size, options.among, options.idle, folder))
 
 
 def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:

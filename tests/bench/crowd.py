@@ -21,6 +21,7 @@ from tools import ltk_nodes
 from ltk.errors import LtkError
 from ltk.kernel import netns
 from ltk.node.config import PeerSettings, Role, decode_key, encode_key
+from ltk.node.control import ask
 from ltk.protocol.engine import Endpoint, Engine, EngineConfig, HandshakeCompleted, PeerConfig, PeerKind
 from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
@@ -35,6 +36,7 @@ LARGEST = 65536  # bytes of a datagram
 def measure(clients: int, idle_seconds: float, folder: Path) -> dict[str, float]:
     """Seconds until all have a session, and what the server then costs: share of a core, and bytes.
 
+    `kb_per_client` is what its memory has grown by since it knew them and had heard of none.
     Raises LtkError where not all get one.
     """
     folder = folder / f"crowd{clients}"
@@ -44,9 +46,15 @@ def measure(clients: int, idle_seconds: float, folder: Path) -> dict[str, float]
         keys = [private_key_from_random(os.urandom(32)) for _ in range(clients)]
         server_key = ltk_nodes.make_key(folder / "hub.key")
         config = ltk_nodes.daemon_config(
-            folder, "hub", Role.SERVER, str(INSIDE), [_peer(n, key) for n, key in enumerate(keys)], prefix=16
+            folder,
+            "hub",
+            Role.SERVER,
+            str(INSIDE),
+            [peer_of(n, key) for n, key in enumerate(keys)],
+            prefix=16,
         )
         with ltk_nodes.daemon(place, config, folder) as pid, contextlib.closing(Crowd()) as crowd:
+            bare = memory([pid])
             before = cpu_seconds([pid])
             begin = time.monotonic()
             crowd.start(place, keys, decode_key(server_key))
@@ -59,7 +67,12 @@ def measure(clients: int, idle_seconds: float, folder: Path) -> dict[str, float]
             crowd.run(until=begin + idle_seconds)
             used = cpu_seconds([pid]) - before
             values["idle_cpu_percent"] = 100 * used / (time.monotonic() - begin)
+            values["idle_us_per_client"] = 1e4 * values["idle_cpu_percent"] / clients  # of each second
+            begin = time.perf_counter()
+            ask(config.control, {"do": "status"})
+            values["status_s"] = time.perf_counter() - begin
             size = memory([pid])
+            values["kb_per_client"] = (size.pss - bare.pss) / 1e3 / clients
             return values | {"rss_mb": size.rss / 1e6, "pss_mb": size.pss / 1e6}
 
 
@@ -67,7 +80,8 @@ def _inside(number: int) -> IPv4Address:
     return INSIDE + 1 + number
 
 
-def _peer(number: int, key: bytes) -> PeerSettings:
+def peer_of(number: int, key: bytes) -> PeerSettings:
+    """What the server is told of the client of that number."""
     return PeerSettings(
         name=f"client-{number}",
         role=Role.CLIENT,
@@ -88,10 +102,9 @@ class Crowd:
         self._epoll = select.epoll()
         self._due: list[tuple[float, int]] = []
         self._without: set[int] = set()  # descriptors of those that have no session yet
-        self._server = Endpoint(str(OUTSIDE), ltk_nodes.PORT)
 
-    def start(self, place: Place, keys: list[bytes], server_key: bytes) -> None:
-        """Make a client for each key; each asks for a session at once."""
+    def start(self, place: Place, keys: list[bytes], server_key: bytes, port: int = ltk_nodes.PORT) -> None:
+        """Make a client for each key; each asks for a session at once, of the server's `port` in `place`."""
         for number, key in enumerate(keys):
             with netns.inside(place.namespace):
                 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -99,7 +112,7 @@ class Crowd:
             server = PeerConfig(
                 "hub",
                 server_key,
-                endpoint=self._server,
+                endpoint=Endpoint(str(OUTSIDE), port),
                 allowed_ips=(ip_network("10.91.0.0/16"),),
                 keepalive=KEEPALIVE,
                 kind=PeerKind.SERVER,

@@ -27,27 +27,27 @@ def measure(sites: int, folder: Path) -> dict[str, float]:
     file = folder / f"{name}.yaml"
     file.write_text(topology(name, sites))
     last = f"client-{sites:03}"
-    with _destroyed(file):
-        values = {"apply_s": _timed("apply", str(file))[0]}
+    with destroyed(file):
+        values = {"apply_s": timed("apply", str(file))[0]}
         inside = ("ip", "netns", "exec", f"ltk-{name}-{last}")
         words = (*inside, "ping", "-n", "-q", "-c", "1", "-W", "1", HUB)
         begin = time.perf_counter()
         wait_for(lambda: "1 received" in run(*words, check=False), f"{last} to reach the hub", 60.0)
         values["reached_s"] = time.perf_counter() - begin
-        values["apply_again_s"], printed = _timed("apply", str(file))
+        values["apply_again_s"], printed = timed("apply", str(file))
         again = json.loads(printed)
         if again["changes"] or any(again["writes"].values()):
             raise LtkError("applying the same again", f"it has changed {printed[:200]}")
         file.write_text(topology(name, sites, keepalive=15))
-        values["change_one_s"] = _timed("apply", str(file))[0]
-        values["status_s"] = _timed("status", name)[0]
-        values["destroy_s"] = _timed("destroy", str(file))[0]
+        values["change_one_s"] = timed("apply", str(file))[0]
+        values["status_s"] = timed("status", name)[0]
+        values["destroy_s"] = timed("destroy", str(file))[0]
     return values
 
 
 def help_seconds() -> float:
     """Seconds that `ltk --help` takes."""
-    return _timed("--help", json_output=False)[0]
+    return timed("--help", json_output=False)[0]
 
 
 def topology(name: str, sites: int, *, keepalive: int = 20) -> str:
@@ -64,16 +64,16 @@ def topology(name: str, sites: int, *, keepalive: int = 20) -> str:
 
 
 @contextmanager
-def _destroyed(file: Path) -> Iterator[None]:
+def destroyed(file: Path) -> Iterator[None]:
     """Whatever is left of the lab goes after the body, and what a killed run has left before it."""
-    _timed("destroy", str(file))
+    timed("destroy", str(file))
     try:
         yield
     finally:
-        _timed("destroy", str(file))
+        timed("destroy", str(file))
 
 
-def _timed(verb: str, *arguments: str, json_output: bool = True) -> tuple[float, str]:
+def timed(verb: str, *arguments: str, json_output: bool = True) -> tuple[float, str]:
     """Run a command of ltk's; return how long it took, and what it printed."""
     words = [sys.executable, "-m", "ltk", verb, *arguments, *(["-o", "json"] if json_output else [])]
     begin = time.perf_counter()

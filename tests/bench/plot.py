@@ -27,15 +27,24 @@ def draw(result: dict[str, Any], path: Path) -> bool:
         _bars(axis, result, metric)
     crowd = axes.flat[len(BARS)]
     memory = axes.flat[len(BARS) + 1]
-    for axis, key, title in ((crowd, "idle_cpu_percent", "idle, % of a core"), (memory, "rss_mb", "RSS, MB")):
-        points = sorted((each["size"], each["values"][key]) for each in result["crowd"])
-        axis.plot([size for size, _ in points], [value for _, value in points], "o-")
-        axis.set_title(f"server, by clients: {title}")
-        axis.set_xscale("log")
-        axis.set_ylim(bottom=0)
+    _by_clients(crowd, result, ("idle_us_per_client", "idle: CPU of a second, µs a client"))
+    _by_clients(memory, result, ("rss_mb", "RSS, MB"), ("kb_per_client", "of that a session, kB"))
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
     return True
+
+
+def _by_clients(axis: Any, result: dict[str, Any], *kinds: tuple[str, str]) -> None:
+    """What the server costs, as its clients grow in number."""
+    for key, title in kinds:
+        points = sorted(
+            (each["size"], each["values"][key]) for each in result["crowd"] if key in each["values"]
+        )
+        axis.plot([size for size, _ in points], [value for _, value in points], "o-", label=title)
+    axis.set_title("server, by clients")
+    axis.set_xscale("log")
+    axis.set_ylim(bottom=0)
+    axis.legend()
 
 
 def _bars(axis: Any, result: dict[str, Any], metric: Metric) -> None:

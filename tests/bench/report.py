@@ -70,8 +70,23 @@ CROWD = (
     Metric("up_s", "all up, s", 2, False),
     Metric("up_cpu_s", "server's CPU for that, s", 2, False),
     Metric("idle_cpu_percent", "idle, % of a core", 2, False),
+    Metric("idle_us_per_client", "of that a client, µs a second", 1, False),
     Metric("rss_mb", "RSS, MB", 1, False),
     Metric("pss_mb", "PSS, MB", 1, False),
+    Metric("kb_per_client", "grown by a session, kB", 1, False),
+    Metric("status_s", "its status, s", 3, False),
+)
+DAEMONS = (
+    *CROWD[:3],
+    *CROWD[4:6],
+    Metric("ping_s", "a ping from each daemon, s", 2, False),
+    Metric("status_s", "`ltk status`, s", 2, False),
+)
+MININET = (
+    Metric("ltk_up_s", "ltk, up", 2, False),
+    Metric("mininet_up_s", "mininet, up", 2, False),
+    Metric("ltk_down_s", "ltk, down", 2, False),
+    Metric("mininet_down_s", "mininet, down", 2, False),
 )
 RATIOS = (STREAMS[0], STREAMS[1], *DATAGRAMS, ROUND_TRIPS[0], STREAMS[3])
 
@@ -89,12 +104,18 @@ def markdown(result: Result) -> str:
         ]
     if result["labs"]:
         parts.append("### Labs, seconds\n\n" + _by_size(result["labs"], "sites", LABS))
+    if result.get("mininet"):
+        about = "### Hosts behind NATs without tunnels, seconds\n\n"
+        parts.append(about + _by_size(result["mininet"], "hosts", MININET))
     if result["core"]:
         runs = result["core"]
         rows = [[each.title, _spread([run[each.key] for run in runs], each.digits)] for each in CORE]
         parts.append("### The protocol alone, in a second of CPU time\n\n" + table(["", "rate"], rows))
     if result["crowd"]:
         parts.append("### Clients on one server\n\n" + _by_size(result["crowd"], "clients", CROWD))
+    if result.get("daemons"):
+        about = "### Daemons in a lab among a thousand clients\n\n"
+        parts.append(about + _by_size(result["daemons"], "daemons", DAEMONS))
     if reached := bars(result):
         rows = [[bar.what, bar.wanted, bar.reached, bar.verdict] for bar in reached]
         parts.append("### What was aimed at\n\n" + table(["", "bar", "reached", ""], rows))
@@ -182,7 +203,7 @@ def _by_size(measured: Sequence[Result], what: str, metrics: Sequence[Metric]) -
     rows = []
     for size in dict.fromkeys(each["size"] for each in measured):
         runs = [each["values"] for each in measured if each["size"] == size]
-        cells = [_spread([run[each.key] for run in runs], each.digits) for each in metrics]
+        cells = [_spread([run[each.key] for run in runs if each.key in run], each.digits) for each in metrics]
         rows.append([str(size), *cells])
     return table([what, *(each.title for each in metrics)], rows)
 
