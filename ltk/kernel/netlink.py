@@ -70,8 +70,16 @@ class Netlink:
     @contextlib.contextmanager
     def open(cls, namespace: str | None = None, family: int = socket.NETLINK_ROUTE) -> Iterator[Netlink]:
         """A socket inside `namespace`; the calling thread stays where it is."""
-        with netns.inside(namespace):
-            raw = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+        with contextlib.ExitStack() as stack:
+            with netns.inside(namespace):
+                netlink = stack.enter_context(cls.here(namespace, family))
+            yield netlink
+
+    @classmethod
+    @contextlib.contextmanager
+    def here(cls, namespace: str | None, family: int = socket.NETLINK_ROUTE) -> Iterator[Netlink]:
+        """A socket where the calling thread is already, which is inside of `namespace`."""
+        raw = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         try:
             raw.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
             raw.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)

@@ -52,11 +52,12 @@ def path(name: str) -> Path:
     return FOLDER / name
 
 
-def names() -> list[str]:
-    """The named namespaces of this machine, sorted; leftovers without a namespace are not among them."""
+def names(prefix: str = "") -> list[str]:
+    """The named namespaces of this machine that begin so, sorted; no leftovers without a namespace."""
     if not FOLDER.is_dir():
         return []
-    return sorted(entry.name for entry in FOLDER.iterdir() if is_namespace(entry.name))
+    found = (entry.name for entry in FOLDER.iterdir())
+    return sorted(name for name in found if name.startswith(prefix) and is_namespace(name))
 
 
 def debris(prefix: str) -> list[str]:

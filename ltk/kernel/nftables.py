@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from ltk.kernel import netns
 from ltk.kernel.attributes import BIG_U32, as_text, attributes, text
 from ltk.kernel.netlink import Netlink, NetlinkError
 
@@ -50,10 +51,16 @@ def tables(scopes: Sequence[str], family: str, table: str) -> dict[str, list[dic
     """
     found = {}
     for scope in scopes:
-        with Netlink.open(scope, NETLINK_NETFILTER) as netlink:
-            if _is_there(netlink, family, table):
-                found[scope] = _objects(netlink, family, table)
+        with netns.inside(scope):
+            if (there := objects_here(scope, family, table)) is not None:
+                found[scope] = there
     return found
+
+
+def objects_here(scope: str, family: str, table: str) -> list[dict[str, Any]] | None:
+    """The same of `scope`, which the calling thread is inside of; None where it has no such table."""
+    with Netlink.here(scope, NETLINK_NETFILTER) as netlink:
+        return _objects(netlink, family, table) if _is_there(netlink, family, table) else None
 
 
 def _is_there(netlink: Netlink, family: str, table: str) -> bool:

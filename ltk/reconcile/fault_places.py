@@ -7,7 +7,7 @@ held by the supervisor; faults that change what is wanted are kept (`kept_faults
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ltk.errors import InvalidInputError
@@ -24,8 +24,14 @@ from ltk.topology.faults import ChangeAddress, ChangeLink, Fault, Kill, Move, St
 
 def listed(topology: Topology) -> list[InForce]:
     """All faults in force, by number. Looks at the kernel and at the supervisor, and changes nothing."""
-    found = {*kept(topology.name), *held(topology.name).values()}
-    for chains in _present(topology).values():
+    return _listed(topology, held(topology.name), _present(topology))
+
+
+def _listed(
+    topology: Topology, down: Mapping[str, InForce], present: Mapping[str, Mapping[str, str]]
+) -> list[InForce]:
+    found = {*kept(topology.name), *down.values()}
+    for chains in present.values():
         for name, words in chains.items():
             if known := rules.read_name(name):
                 found.add(InForce(known[0], words, known[1]))
@@ -56,6 +62,10 @@ def settle(topology: Topology, wanted: Iterable[InForce]) -> None:
     One whose places have gone goes with them. What is there as it should be is not touched, and goes on
     counting.
     """
+    _settle(topology, wanted, _present(topology))
+
+
+def _settle(topology: Topology, wanted: Iterable[InForce], present: Mapping[str, Mapping[str, str]]) -> None:
     chains: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in wanted:
         try:
@@ -64,7 +74,6 @@ def settle(topology: Topology, wanted: Iterable[InForce]) -> None:
             continue
         for chain in rules.chains(topology, fault, entry.number, stated=entry.stated):
             chains[chain.scope][chain.name] = chain.text
-    present = _present(topology)
     texts = {}
     for scope in present.keys() | chains.keys():
         there, due = set(present.get(scope, ())), chains.get(scope, {})
@@ -148,7 +157,8 @@ def to_keep(topology: Topology) -> list[InForce]:
 
 def put_stated(topology: Topology) -> None:
     """Put the other faults that the topology states in force, and let all rules follow what it says now."""
-    there = listed(topology)
+    by_node, present = held(topology.name), _present(topology)
+    there = _listed(topology, by_node, present)
     now = with_faults(topology)
     words = [
         str(each) for each in _stated(topology) if not isinstance(each, ChangeAddress | ChangeLink | Move)
@@ -159,8 +169,7 @@ def put_stated(topology: Topology) -> None:
         if not any(each.stated and each.fault == fault for each in wanted):
             wanted.append(InForce(number, fault, stated=True))
             number += 1
-    settle(now, wanted)
-    by_node = held(topology.name)
+    _settle(now, wanted, present)
     for node, entry in by_node.items():
         if entry not in wanted:
             supervisor.release_node(topology.name, node)

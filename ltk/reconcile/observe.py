@@ -7,7 +7,8 @@ nothing more is done about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,16 @@ def observe(topology: str, wanted: Iterable[Resource] = (), held: Container[str]
     the nodes `held` are kept down by a fault: they are not asked, and nothing is missing about them.
     """
     wanted = list(wanted)
+    settings: dict[str, list[Setting]] = defaultdict(list)
+    for each in wanted:
+        if isinstance(each, Setting):
+            settings[each.scope].append(each)
     found = _Found()
-    scopes = []
-    for scope in netns.names():
-        if scope.startswith(scope_of(topology, "")):
-            if _look_inside(topology, scope, found):
-                scopes.append(scope)
-            else:
+    for scope in netns.names(scope_of(topology, "")):
+        with netns.inside(scope):  # once for all that there is to see
+            if not _look_inside(topology, scope, settings[scope], found):
                 found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
     _pair_ends(topology, found)
-    found.resources += _settings(wanted, set(scopes))
-    for scope, objects in nftables.tables(scopes, rules.FAMILY, rules.TABLE).items():
-        found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
     daemons = {each.node: each for each in wanted if isinstance(each, Daemon)}
     found.resources += _daemons(topology, daemons, held)
     found.resources += programs.kept(topology)
@@ -110,9 +109,9 @@ def marked_topologies() -> set[str]:
     return found
 
 
-def _look_inside(topology: str, scope: str, found: _Found) -> bool:
-    """Gather what is in one namespace; False where the namespace is not the topology's."""
-    with Netlink.open(scope) as netlink:
+def _look_inside(topology: str, scope: str, settings: Sequence[Setting], found: _Found) -> bool:
+    """Gather what is in the namespace that this thread is in; False where that is not the topology's."""
+    with Netlink.here(scope) as netlink:
         links = {link.index: link for link in netlink.links()}
         loopback = next(link for link in links.values() if link.name == LOOPBACK)
         if mark_of(topology) not in loopback.altnames:
@@ -128,6 +127,9 @@ def _look_inside(topology: str, scope: str, found: _Found) -> bool:
             if route.index in links:
                 resource = Route(scope, route.destination, links[route.index].name, route.gateway)
                 _sort_in(resource, route.protocol == PROTOCOL, found)
+    found.resources += [_present_value(each) for each in settings]
+    if (objects := nftables.objects_here(scope, rules.FAMILY, rules.TABLE)) is not None:
+        found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
     return True
 
 
@@ -177,22 +179,10 @@ def _pair_ends(topology: str, found: _Found) -> None:
                 found.resources += [Stray(end.scope, end.device) for end in ends]
 
 
-def _settings(wanted: Iterable[Resource], scopes: set[str]) -> list[Resource]:
-    """The present values of the wanted settings.
-
-    Where the kernel does not have a setting there is nothing to set: it counts as being as wanted.
-    """
-    by_scope: dict[str, list[Setting]] = {}
-    for setting in wanted:
-        if isinstance(setting, Setting) and setting.scope in scopes:
-            by_scope.setdefault(setting.scope, []).append(setting)
-    found: list[Resource] = []
-    for scope, settings in by_scope.items():
-        with netns.inside(scope):
-            for setting in settings:
-                value = sysctl.read(setting.setting)
-                found.append(setting if value is None else Setting(scope, setting.setting, value))
-    return found
+def _present_value(wanted: Setting) -> Setting:
+    """The setting as it is. Where the kernel does not have it nothing can be set: it counts as wanted."""
+    value = sysctl.read(wanted.setting)
+    return wanted if value in (None, wanted.value) else replace(wanted, value=value)
 
 
 def _daemons(topology: str, wanted: Mapping[str, Daemon], held: Container[str]) -> list[Resource]:

@@ -356,6 +356,7 @@ def state_of(resources: list[Resource]) -> State:
     """Index resources by key; two of the same key are a mistake in the caller."""
     state: State = {}
     for resource in resources:
-        assert resource.key not in state, f"{resource} is described twice"
-        state[resource.key] = resource
+        key = resource.key  # made anew whenever it is asked for, and a large lab has thousands
+        assert key not in state, f"{resource} is described twice"
+        state[key] = resource
     return state

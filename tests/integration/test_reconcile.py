@@ -220,6 +220,17 @@ def test_what_was_changed_by_hand_is_planned_and_put_right(drift: str, three: La
     assert three.ping("alice", "10.61.0.3")["received"] == 3
 
 
+def test_only_the_nodes_that_are_named_are_put_right(three: Lab) -> None:
+    for place in ("alice", "bob"):
+        three.run(place, "ip", "route", "delete", "default")
+    (change,) = three.apply("--only", "alice")["changes"]
+    assert (change["resource"], change["scope"]) == ("route", three.scope("alice"))
+    (left,) = three.plan()
+    assert (left["resource"], left["scope"]) == ("route", three.scope("bob"))
+    three.apply("--only", "alice,bob")
+    assert three.plan() == []
+
+
 def test_a_namespace_deleted_by_hand_is_built_again_with_its_daemon(three: Lab) -> None:
     subprocess.run(["ip", "netns", "del", three.scope("alice")], check=True)
     three.apply()
