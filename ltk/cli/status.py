@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DRIFT_STATUS = 2
 REFRESH = 1.0  # seconds between two looks of --watch
 ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer
+MOST_ROWS = 1000  # of a table; a hundred clients have ten thousand peers, and nothing to do with most of them
 
 
 @click.command("status", epilog="Example:  ltk status quickstart")
@@ -64,7 +66,11 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
         drift = [f"whether anything does is unknown: {error}"]
     faults = listed(topology)
     down = {node: f"by the fault {entry.fault!r}" for node, entry in held(topology.name).items()}
-    nodes = [_node(topology, node, down.get(node.name)) | _program(topology, node) for node in topology.nodes]
+    told = _told_by_daemons(topology, down)
+    addresses = {node.name: str(node.addresses[0].ip) for node in topology.nodes if node.addresses}
+    nodes = [
+        _node(node, told.get(node.name), addresses) | _program(topology, node) for node in topology.nodes
+    ]
     return {
         "topology": topology.name,
         "state": "degraded" if drift else "up",
@@ -74,28 +80,28 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
     }
 
 
-def _node(topology: Topology, node: Node, held: str | None) -> dict[str, Any]:
+def _told_by_daemons(topology: Topology, held: Mapping[str, str]) -> dict[str, dict[str, Any] | str]:
+    """By node what its daemon tells, or why it tells nothing; they are asked side by side."""
     from ltk.kernel import paths
-    from ltk.node.control import ask
+    from ltk.node.control import ask_each
     from ltk.topology.expanded import Role
 
+    daemons = [node.name for node in topology.nodes if node.role not in (Role.WIREGUARD, Role.HOST)]
+    asked = [node for node in daemons if node not in held]  # those that are would not answer
+    questions = [(paths.control_socket(topology.name, node), {"do": "status"}) for node in asked]
+    answers = zip(asked, ask_each(questions, ANSWER_DEADLINE), strict=True)
+    return {**held, **{node: str(told) if isinstance(told, LtkError) else told for node, told in answers}}
+
+
+def _node(node: Node, told: dict[str, Any] | str | None, addresses: Mapping[str, str]) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": node.name, "role": node.role.value}
     shown["address"] = str(node.addresses[0].ip) if node.addresses else None
     shown["addresses"] = [str(address.ip) for address in node.addresses]
-    if node.role in (Role.WIREGUARD, Role.HOST):
+    if told is None:
         return shown | {"state": "unmanaged", "peers": []}
-    if held is not None:  # nobody would answer
-        return shown | {"state": "stopped", "problem": held, "peers": []}
-    try:
-        answer = ask(paths.control_socket(topology.name, node.name), {"do": "status"}, ANSWER_DEADLINE)
-    except LtkError as error:
-        return shown | {"state": "stopped", "problem": str(error), "peers": []}
-    told: Any = answer
-    by_name = {other.name: other for other in topology.nodes}
-    peers = []
-    for peer in told["peers"]:
-        other = by_name.get(peer["name"])
-        peers.append({"address": str(other.addresses[0].ip) if other else None, **peer})
+    if isinstance(told, str):
+        return shown | {"state": "stopped", "problem": told, "peers": []}
+    peers = [{"address": addresses.get(peer["name"]), **peer} for peer in told["peers"]]
     return shown | {
         "state": told["state"],
         "device": told["device"],
@@ -145,15 +151,20 @@ def tables(report: dict[str, Any]) -> RenderableType:
         title_justify="left",
         box=box.SIMPLE,
     )
+    small = sum(len(node["peers"]) for node in report["nodes"]) <= MOST_ROWS
+    idle = 0
     for node in report["nodes"]:
         first = [node["name"], node["role"], node["address"] or "", _state(node["state"])]
-        for peer in node["peers"] or [None]:
+        peers = [peer for peer in node["peers"] if small or peer["path"] != "none"]
+        idle += len(node["peers"]) - len(peers)
+        for peer in peers or [None]:
             table.add_row(*first, *(_peer(peer) if peer else []))
             first = [""] * len(first)
     drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
     faults = [f"[yellow]fault {e['number']}:[/yellow] {escape(e['fault'])}" for e in report["faults"]]
     programs = [_told(node) for node in report["nodes"] if "program" in node]
-    return Group(table, *programs, *drift, *faults)
+    rest = [f"{idle} more peers have no path, as nothing was said to them; all: -o json"] if idle else []
+    return Group(table, *rest, *programs, *drift, *faults)
 
 
 def _told(node: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 
 from ltk.kernel import paths
@@ -31,25 +31,32 @@ def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
     """Everything that `topology` wants on this machine, its lab and its tunnels."""
     found = sites.resources(topology.name, lab)
     found += keys.secrets
-    configs = _Configs(topology, keys)
+    behind = _behind(topology)
+    configs = _Configs(topology, keys, behind)
     for node in topology.nodes:
         if node.role not in (Role.WIREGUARD, Role.HOST):
-            found += _tunnel(topology, node, configs)
+            found += _tunnel(topology, node, configs, behind)
         if node.run is not None:
             scope = scope_of(topology.name, node.name)
             found.append(Program(scope, node.name, node.run.command, node.run.folder))
     return state_of(found)
 
 
-def _tunnel(topology: Topology, node: Node, configs: _Configs) -> Iterator[Resource]:
+def _behind(topology: Topology) -> list[tuple[Node, Network]]:
+    """The networks behind nodes, each with the node that it is behind."""
+    return [(node, network) for node in topology.nodes for network in node.routes]
+
+
+def _tunnel(
+    topology: Topology, node: Node, configs: _Configs, behind: Sequence[tuple[Node, Network]]
+) -> Iterator[Resource]:
     scope = scope_of(topology.name, node.name)
     yield Tun(scope, node.device, node.mtu, super_packet=largest_super_packet(node.mtu))
     for address in node.addresses:
         yield Address(scope, node.device, address)
-    for other in topology.nodes:
+    for other, network in behind:
         if other is not node:
-            for network in other.routes:
-                yield Route(scope, network, node.device)
+            yield Route(scope, network, node.device)
     if node.routes:
         yield Setting(scope, "net.ipv4.ip_forward", "1")
         yield Setting(scope, "net.ipv6.conf.all.forwarding", "1")
@@ -64,11 +71,14 @@ class _Configs:
     of a peer is made once, and shared by all documents that say it.
     """
 
-    def __init__(self, topology: Topology, keys: Keyring) -> None:
+    def __init__(self, topology: Topology, keys: Keyring, behind: Sequence[tuple[Node, Network]]) -> None:
         self._topology = topology
         self._keys = keys
+        self._behind = behind
         self._psk_file = psk_file(topology.name) if keys.psk_id else None
         self._told: dict[tuple[object, ...], dict[str, object]] = {}  # of one client to another
+        self._by_wish: dict[object, list[tuple[Node, dict[str, object] | None]]] = {}
+        self._in_pairs = {name for pair in topology.pairs for name in pair.between}
 
     def daemon(self, node: Node) -> Daemon:
         """The daemon of a node that runs one."""
@@ -87,19 +97,36 @@ class _Configs:
             metrics=node.metrics,
             peers=(),
         ).to_json()
-        known = self._known(node)
-        document["peers"] = [self._peer(node, other) for other in known]
-        psk_ids = {other.name: keys.psk_id for other in known}
+        peers = self._peers(node)
+        document["peers"] = [told for _, told in peers]
+        psk_ids = {other.name: keys.psk_id for other, _ in peers}
         scope = scope_of(topology.name, node.name)
         return Daemon(scope, node.name, document, keys.public[node.name], psk_ids)
 
+    def _peers(self, node: Node) -> list[tuple[Node, dict[str, object]]]:
+        """Whom the node knows, and what it is told of each.
+
+        Clients of which the file says nothing in particular, and that wish the same, are told the same of
+        all others: a hundred lists of a hundred are then one list, each time less the node itself.
+        """
+        if node.role is not Role.CLIENT or node.name in self._in_pairs:
+            return [(other, self._peer(node, other)) for other in self._known(node) if other is not node]
+        wish = node.p2p, node.hard_nat
+        if wish not in self._by_wish:
+            self._by_wish[wish] = [
+                (each, self._peer(node, each) if each.role is Role.CLIENT else None)
+                for each in self._known(node)
+            ]
+        alike = self._by_wish[wish]
+        return [(other, told or self._peer(node, other)) for other, told in alike if other is not node]
+
     def _known(self, node: Node) -> list[Node]:
-        others = [each for each in self._topology.nodes if each is not node and each.role is not Role.HOST]
+        """All whom a node of its role knows, it among them."""
         if node.role is not Role.CLIENT:
-            return others
+            return [each for each in self._topology.nodes if each.role is not Role.HOST]
         isolation = self._topology.server.isolation
         roles = (Role.SERVER,) if isolation else (Role.SERVER, Role.CLIENT)
-        return [other for other in others if other.role in roles]
+        return [each for each in self._topology.nodes if each.role in roles]
 
     def _peer(self, node: Node, other: Node) -> dict[str, object]:
         if not (node.role is other.role is Role.CLIENT):
@@ -122,21 +149,20 @@ class _Configs:
             public_key=self._keys.public[other.name],
             preshared_key_file=self._psk_file,
             endpoint=other.endpoint,
-            allowed_ips=_reachable_through(self._topology, node, other),
+            allowed_ips=self._reachable_through(node, other),
             keepalive=keepalive,
             p2p=P2p.ON_DEMAND if pair is None else P2p(pair.p2p.value),
             hard_nat=HardNat.BIRTHDAY if pair is None else HardNat(pair.hard_nat.value),
             path=PathPolicy.AUTO if pair is None else PathPolicy(pair.path.value),
         )
 
+    def _reachable_through(self, node: Node, other: Node) -> tuple[Network, ...]:
+        """The tunnel addresses that may come from `other` and are sent to it.
 
-def _reachable_through(topology: Topology, node: Node, other: Node) -> tuple[Network, ...]:
-    """The tunnel addresses that may come from `other` and are sent to it.
-
-    Through the server a client reaches the whole network and all that lies behind the others.
-    """
-    if other.role is Role.SERVER:
-        behind = [network for each in topology.nodes if each is not node for network in each.routes]
-        return (*topology.subnets, *behind)
-    alone: list[Network] = [ip_network(address.ip) for address in other.addresses]
-    return (*alone, *other.routes)
+        Through the server a client reaches the whole network and all that lies behind the others.
+        """
+        if other.role is Role.SERVER:
+            behind = [network for each, network in self._behind if each is not node]
+            return (*self._topology.subnets, *behind)
+        alone: list[Network] = [ip_network(address.ip) for address in other.addresses]
+        return (*alone, *other.routes)

@@ -39,7 +39,7 @@ class SavedPlan:
     file: str
     wanted: Text
     changes: tuple[Mapping[str, str], ...]
-    seen: Mapping[str, str]
+    seen: dict[str, str]
 
     def agree(self, operations: Sequence[Operation], have: State) -> None:
         """Raises ChangedError unless `operations` are those that were shown, and `have` is what was there."""

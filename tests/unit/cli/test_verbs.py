@@ -156,11 +156,14 @@ def up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The small topology is up; the value is its drift, to be filled."""
     drift: list[str] = []
 
-    def ask(path: Path, request: dict[str, object], deadline: float) -> dict[str, Any]:
+    def answer(path: Path, request: dict[str, object]) -> dict[str, Any] | LtkError:
         assert request == {"do": "status"}
         if path == paths.control_socket("small", "hub"):
-            raise LtkError("asking hub", "nobody listens")
+            return LtkError("asking hub", "nobody listens")
         return REPORT
+
+    def ask_each(questions: list[Any], deadline: float) -> list[dict[str, Any] | LtkError]:
+        return [answer(*question) for question in questions]
 
     class Drifted:
         reason = "wanted and missing"
@@ -173,7 +176,7 @@ def up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr("ltk.reconcile.apply.exists", lambda _: True)
     monkeypatch.setattr("ltk.reconcile.apply.preview", lambda _: [Drifted(text) for text in drift])
-    monkeypatch.setattr("ltk.node.control.ask", ask)
+    monkeypatch.setattr("ltk.node.control.ask_each", ask_each)
     return drift
 
 
@@ -204,6 +207,22 @@ def test_the_table_shows_what_the_report_says(ltk: Ltk, file: Path, up: list[str
         assert word in alice
     assert "handshake 3 s ago" in alice
     assert "differs: - route fd01::/64 dev [ltk0] (wanted and missing)" in out
+
+
+def test_a_large_table_leaves_out_whom_nothing_was_said_to_and_says_so(
+    ltk: Ltk, file: Path, up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = [REPORT["peers"][0] | {"name": f"silent-{number}", "path": "none"} for number in range(3)]
+    monkeypatch.setitem(REPORT, "peers", [*REPORT["peers"], *silent])
+    out = ltk("status", file).out
+    assert "silent-2" in out
+    assert "more peers" not in out
+    monkeypatch.setattr("ltk.cli.status.MOST_ROWS", 3)
+    out = ltk("status", file).out
+    assert " hub " in out
+    assert "silent-" not in out
+    assert "3 more peers have no path" in out
+    assert len(ltk("status", file, "-o", "json").data["nodes"][1]["peers"]) == 4
 
 
 def test_drift_has_a_status_of_its_own_for_those_who_ask(ltk: Ltk, file: Path, up: list[str]) -> None:

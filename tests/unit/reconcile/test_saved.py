@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-from conftest import Parse
 from hypothesis import given
 from states import HOSTS, TOPOLOGY, states
 
@@ -16,9 +16,11 @@ from ltk.errors import ChangedError, InTheWayError, InvalidInputError
 from ltk.reconcile import saved
 from ltk.reconcile.plan import plan
 from ltk.reconcile.resources import Daemon, Namespace, Secret, State, state_of
+from ltk.topology.expanded import Topology
 from ltk.topology.load import parse_topology
 from ltk.topology.text import Text
 
+Parse: TypeAlias = Callable[[str], Topology]
 YAML = """
 name: t
 network: {subnet: 10.0.0.0/24, psk: {env: WORD}}
