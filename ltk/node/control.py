@@ -207,15 +207,28 @@ def ask_each(
     """
     found: list[dict[str, object] | LtkError] = []
     for start in range(0, len(questions), ASKED_AT_ONCE):
-        with contextlib.ExitStack() as stack:
-            asked: list[_Question | LtkError] = []
-            for path, request in questions[start : start + ASKED_AT_ONCE]:
-                try:
-                    asked.append(stack.enter_context(_Question(path, request, timeout)))
-                except LtkError as error:
-                    asked.append(error)
-            found += [each if isinstance(each, LtkError) else _answer_of(each) for each in asked]
+        with asked(questions[start : start + ASKED_AT_ONCE], timeout) as answers:
+            found += answers()
     return found
+
+
+@contextlib.contextmanager
+def asked(
+    questions: Sequence[tuple[Path, Request]], timeout: float
+) -> Iterator[Callable[[], list[dict[str, object] | LtkError]]]:
+    """Send these requests, and have the body do something else until it calls for the answers.
+
+    What is sent side by side is for the caller to bound, by ASKED_AT_ONCE where one process gets several.
+    An answer that has come is taken, however late it is called for.
+    """
+    with contextlib.ExitStack() as stack:
+        sent: list[_Question | LtkError] = []
+        for path, request in questions:
+            try:
+                sent.append(stack.enter_context(_Question(path, request, timeout)))
+            except LtkError as error:
+                sent.append(error)
+        yield lambda: [each if isinstance(each, LtkError) else _answer_of(each) for each in sent]
 
 
 class _Question:

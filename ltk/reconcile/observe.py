@@ -6,9 +6,10 @@ nothing more is done about it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ltk.kernel.messages import GROUP, PROTOCOL, Link
 from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import Tap
 from ltk.node.config import Digester
-from ltk.node.control import ask_each
+from ltk.node.control import ask_each, asked
 from ltk.reconcile import programs, rules, secrets, wires
 from ltk.reconcile.resources import (
     Address,
@@ -42,6 +43,7 @@ from ltk.reconcile.resources import (
 )
 
 LOOPBACK = "lo"
+MOST_ASKED = 400  # daemons at once: each takes a descriptor, of which a process has 1024
 ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer; one that needs longer is not running for us
 
 
@@ -83,14 +85,15 @@ def observe(topology: str, wanted: Iterable[Resource] = (), held: Container[str]
     for each in wanted:
         if isinstance(each, Setting):
             settings[each.scope].append(each)
-    found = _Found()
-    for scope in netns.names(scope_of(topology, "")):
-        with netns.inside(scope):  # once for all that there is to see
-            if not _look_inside(topology, scope, settings[scope], found):
-                found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
-    _pair_ends(topology, found)
     daemons = {each.node: each for each in wanted if isinstance(each, Daemon)}
-    found.resources += _daemons(topology, daemons, held)
+    found = _Found()
+    with _daemons(topology, daemons, held) as told:  # they answer while we look
+        for scope in netns.names(scope_of(topology, "")):
+            with netns.inside(scope):  # once for all that there is to see
+                if not _look_inside(topology, scope, settings[scope], found):
+                    found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
+        _pair_ends(topology, found)
+        found.resources += told()
     found.resources += programs.kept(topology)
     for key_file in sorted(paths.state_folder(topology).glob("*")):
         if secret := secrets.observed(key_file):
@@ -185,7 +188,11 @@ def _present_value(wanted: Setting) -> Setting:
     return wanted if value in (None, wanted.value) else replace(wanted, value=value)
 
 
-def _daemons(topology: str, wanted: Mapping[str, Daemon], held: Container[str]) -> list[Resource]:
+@contextlib.contextmanager
+def _daemons(
+    topology: str, wanted: Mapping[str, Daemon], held: Container[str]
+) -> Iterator[Callable[[], list[Resource]]]:
+    """Ask all daemons at once, and have the body look elsewhere until it calls for what they have told."""
     nodes = {path.stem: path for path in paths.node_configs(topology)}
     down = [node for node in nodes if node in held]
     found: list[Resource] = [
@@ -195,17 +202,23 @@ def _daemons(topology: str, wanted: Mapping[str, Daemon], held: Container[str]) 
     ]
     nodes = {node: path for node, path in nodes.items() if node not in held}
     digester = Digester()
-    questions = []
+    questions: list[tuple[Path, dict[str, object]]] = []
     for node in nodes:
         question: dict[str, object] = {"do": "config"}
         if daemon := wanted.get(node):
             question["unless"] = digester.digest(daemon.config, daemon.public_key, daemon.psk_ids)
         questions.append((paths.control_socket(topology, node), question))
-    answers = ask_each(questions, ANSWER_DEADLINE)
-    return found + [
-        _daemon(scope_of(topology, node), node, path, wanted.get(node), answer)
-        for (node, path), answer in zip(nodes.items(), answers, strict=True)
-    ]
+    first, later = questions[:MOST_ASKED], questions[MOST_ASKED:]
+    with asked(first, ANSWER_DEADLINE) as answers:
+
+        def told() -> list[Resource]:
+            everything = answers() + ask_each(later, ANSWER_DEADLINE)
+            return found + [
+                _daemon(scope_of(topology, node), node, path, wanted.get(node), answer)
+                for (node, path), answer in zip(nodes.items(), everything, strict=True)
+            ]
+
+        yield told
 
 
 def _daemon(
