@@ -155,17 +155,19 @@ def throwaway() -> Iterator[None]:
         yield
 
 
-def processes(name: str) -> list[int]:
-    """The process ids that live in the namespace `name`."""
-    try:
-        wanted = path(name).stat().st_ino
-    except FileNotFoundError:
+def processes(*names: str) -> list[int]:
+    """The process ids that live in the namespaces of these names."""
+    wanted = set()
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            wanted.add(path(name).stat().st_ino)
+    if not wanted:
         return []
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):  # it ended while we looked
-                if (entry / "ns" / "net").stat().st_ino == wanted:
+                if (entry / "ns" / "net").stat().st_ino in wanted:
                     found.append(int(entry.name))
     return found
 

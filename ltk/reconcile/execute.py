@@ -47,6 +47,7 @@ from ltk.reconcile.resources import (
 )
 from ltk.supervise import client as supervisor
 
+CABLES_AT_ONCE = 256  # each takes a descriptor while it is made, of which a process has 1024
 CONFIGURE_DEADLINE = 10.0  # seconds for a daemon to take a configuration; it may have a name to resolve
 
 
@@ -103,7 +104,7 @@ def _supervisor_meanwhile(topology: str, operations: Sequence[Operation]) -> Ite
 
 def _namespaces(topology: str, operations: Sequence[Operation]) -> None:
     doomed = [each.resource.scope for each in operations if isinstance(each, Remove)]
-    processes.end(pid for scope in doomed for pid in netns.processes(scope))
+    processes.end(netns.processes(*doomed))
     for scope in doomed:
         netns.remove(scope)
     for operation in operations:
@@ -157,6 +158,11 @@ def _bridges(topology: str, operations: Sequence[Operation]) -> None:
 
 
 def _cables(topology: str, operations: Sequence[Operation]) -> None:
+    for start in range(0, len(operations), CABLES_AT_ONCE):
+        _some_cables(topology, operations[start : start + CABLES_AT_ONCE])
+
+
+def _some_cables(topology: str, operations: Sequence[Operation]) -> None:
     made: dict[str, list[Request]] = defaultdict(list)
     configured: dict[str, list[Request]] = defaultdict(list)
     with contextlib.ExitStack() as stack:

@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from ltk.kernel import paths
 from ltk.node.log import say
 
 USAGE = "usage: python -m ltk.supervise TOPOLOGY [--ready-fd NUMBER]"
+DESCRIPTORS = (
+    1 << 16
+)  # not all that the kernel has: programs inherit the limit, and some close them one by one
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
@@ -47,6 +51,7 @@ def _supervise(topology: str, ready: int) -> None:
     from ltk.node.prepare import prepare
     from ltk.supervise.supervisor import Supervisor
 
+    _allow_descriptors()
     path = paths.supervisor_lock(topology)
     lock = _lock(path, f"supervising {topology}")
     supervisor = Supervisor(topology, lock)
@@ -59,6 +64,13 @@ def _supervise(topology: str, ready: int) -> None:
         os.close(ready)
     supervisor.run(before_the_end=path.unlink)
     os.close(lock)
+
+
+def _allow_descriptors() -> None:
+    """Have room for a large lab, as far as this process may: two for each daemon, and two for each wire."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if usual < min(most, DESCRIPTORS):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
 
 
 def _lock(path: Path, doing: str) -> int:
