@@ -2,8 +2,9 @@
 
 Removals come first and in reverse order of creation, so that what is built next finds its name
 free; what stands in a namespace or on a device that goes is not named one by one, since it goes with
-it. Only addresses are removed after their successors are there: with the last address of a device
-the kernel would take away all of its routes.
+it. Only addresses are removed after their successors are there, and after the routes that leave them:
+with the last address of a device the kernel would take away all of its routes, and on the way back a
+route finds the address that its gateway is reached from.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def _stage(operation: Operation) -> float:
     rank = operation.resource.rank
     if not isinstance(operation, Remove):
         return rank
-    return rank + 0.5 if isinstance(operation.resource, Address) else -rank - 1
+    return Route.rank + 0.5 if isinstance(operation.resource, Address) else -rank - 1
 
 
 def restrict(state: State, scopes: Iterable[str]) -> State:

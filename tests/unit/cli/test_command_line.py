@@ -103,7 +103,7 @@ def test_an_error_becomes_words_and_its_status(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("ltk.reconcile.apply.preview", fail)
+    monkeypatch.setattr("ltk.reconcile.apply.foresee", fail)
     said = ltk("plan", file, "-o", "json")
     assert said.status == status
     assert said.out == ""
@@ -130,7 +130,7 @@ def test_the_machines_own_errors_become_words_too(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("ltk.reconcile.apply.preview", fail)
+    monkeypatch.setattr("ltk.reconcile.apply.foresee", fail)
     said = ltk("plan", file)
     assert said.status == status
     assert said.out == ""
