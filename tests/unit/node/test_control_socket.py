@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ltk.node.control import (
     Request,
     ask,
     ask_each,
+    asked,
 )
 from ltk.node.poller import IN, Poller
 
@@ -287,3 +289,17 @@ def test_many_are_asked_at_once_and_their_answers_stand_in_the_order_of_the_ques
     assert isinstance(answers[8], NobodyListensError)
     numbers = [each["echo"]["n"] for each in answers if isinstance(each, dict)]  # type: ignore[index]
     assert numbers == [n for n in range(100) if n not in (7, 8)]
+
+
+def test_an_answer_that_has_come_is_taken_however_late_it_is_called_for(
+    path: Path, server: ControlServer, turn_until: TurnUntil
+) -> None:
+    deadline = 0.02  # seconds
+    begin = time.monotonic()
+    with asked(
+        [(path, {"do": "echo"}), (path.with_name("nobody.sock"), {"do": "echo"})], deadline
+    ) as answers:
+        turn_until(lambda: time.monotonic() > begin + 2 * deadline, "the deadline to pass")
+        came, missing = answers()
+    assert came == {"echo": {"do": "echo"}}
+    assert isinstance(missing, NobodyListensError)
