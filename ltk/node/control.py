@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -193,8 +194,9 @@ def ask(path: Path, request: Request, timeout: float = 10.0) -> dict[str, object
     Blocks for at most `timeout` seconds. Raises NobodyListensError when there is no such process, and
     the LtkError that the process answered with (its class by "exit_status").
     """
+    end = time.monotonic() + timeout
     with _Question(path, request, timeout) as question:
-        return question.answer()
+        return question.answer(end)
 
 
 def ask_each(
@@ -202,7 +204,7 @@ def ask_each(
 ) -> list[dict[str, object] | LtkError]:
     """Send each request to the process that listens on its path, and return the answers in their order.
 
-    Several processes work on their answers at the same time. Each question has `timeout` seconds; in the
+    Several processes work on their answers at the same time. `timeout` (seconds) is that of `asked`; in the
     place of an answer stands the error that `ask` would have raised.
     """
     found: list[dict[str, object] | LtkError] = []
@@ -219,8 +221,11 @@ def asked(
     """Send these requests, and have the body do something else until it calls for the answers.
 
     What is sent side by side is for the caller to bound, by ASKED_AT_ONCE where one process gets several.
-    An answer that has come is taken, however late it is called for.
+    Each answer has `timeout` seconds from the one before it on, since many processes share few cores, and all
+    together as long as ASKED_AT_ONCE after the other would have. One that has come is taken, however late it
+    is called for.
     """
+    end = time.monotonic() + timeout * math.ceil(len(questions) / ASKED_AT_ONCE)
     with contextlib.ExitStack() as stack:
         sent: list[_Question | LtkError] = []
         for path, request in questions:
@@ -228,7 +233,7 @@ def asked(
                 sent.append(stack.enter_context(_Question(path, request, timeout)))
             except LtkError as error:
                 sent.append(error)
-        yield lambda: [each if isinstance(each, LtkError) else _answer_of(each) for each in sent]
+        yield lambda: [each if isinstance(each, LtkError) else _answer_of(each, end) for each in sent]
 
 
 class _Question:
@@ -237,7 +242,6 @@ class _Question:
     def __init__(self, path: Path, request: Request, timeout: float) -> None:
         self._doing = f"asking the process at {path} to {request.get('do')}"
         self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _connect(self._connection, path, timeout, self._doing)
@@ -253,10 +257,10 @@ class _Question:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def answer(self) -> dict[str, object]:
-        """Wait for the answer; raises as `ask` does."""
+    def answer(self, end: float) -> dict[str, object]:
+        """Wait for the answer from now on, but not beyond `end`; raises as `ask` does."""
         with self._losses_told():
-            line = _read_line(self._connection, self._deadline)
+            line = _read_line(self._connection, min(end, time.monotonic() + self._timeout))
         if not line:
             raise LtkError(self._doing, "it ended before it answered", hint="Its log says why.")
         return _understood(_parse(line, self._doing), self._doing)
@@ -271,9 +275,9 @@ class _Question:
             raise LtkError(self._doing, f"the connection broke: {error.strerror}") from None
 
 
-def _answer_of(question: _Question) -> dict[str, object] | LtkError:
+def _answer_of(question: _Question, end: float) -> dict[str, object] | LtkError:
     try:
-        return question.answer()
+        return question.answer(end)
     except LtkError as error:
         return error
 

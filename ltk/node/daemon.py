@@ -76,7 +76,7 @@ class Daemon:
         self._config = config
         self._notifier = notifier
         self._secrets = Secrets.read(config)
-        self._digest: str | None = None  # of the configuration in force, once somebody has asked
+        self._digest: str | None = None  # of the configuration in force
         self._drops: Counter[str] = Counter()
         with contextlib.ExitStack() as undo:
             self._offloads = os.environ.get(OFFLOADS) != "off"
@@ -122,6 +122,7 @@ class Daemon:
         """Work until told to stop."""
         say("info", f"{self._config.node} is ready: {self._config.device}, UDP port {self._loop.udp.port}")
         say("info", f"offloads: {self._describe_offloads()}")
+        self._config_in_force(None)  # a lab's daemons are asked for it all at once, and in a hurry
         self._notifier.tell(READY)
         self._loop.run()
         self._notifier.tell(STOPPING)
@@ -199,6 +200,7 @@ class Daemon:
             self._engine.configure(self._engine_config(config, secrets), time.monotonic())
             undo.pop_all()
         self._config, self._secrets, self._digest = config, secrets, None
+        self._config_in_force(None)
         self._resolver.want(_hosts(config))
         if udp is not None:
             self._loop.use_udp(udp)

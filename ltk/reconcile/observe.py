@@ -43,7 +43,7 @@ from ltk.reconcile.resources import (
 )
 
 LOOPBACK = "lo"
-MOST_ASKED = 400  # daemons at once: each takes a descriptor, of which a process has 1024
+ASKED_AHEAD = 64  # daemons that answer while we look; more would share the cores, and all be late
 ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer; one that needs longer is not running for us
 
 
@@ -208,7 +208,7 @@ def _daemons(
         if daemon := wanted.get(node):
             question["unless"] = digester.digest(daemon.config, daemon.public_key, daemon.psk_ids)
         questions.append((paths.control_socket(topology, node), question))
-    first, later = questions[:MOST_ASKED], questions[MOST_ASKED:]
+    first, later = questions[:ASKED_AHEAD], questions[ASKED_AHEAD:]
     with asked(first, ANSWER_DEADLINE) as answers:
 
         def told() -> list[Resource]:

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is up is taken down
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # where `su` and some services do not look
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have what they run compiled
     os.environ["PYTHONPATH"] = f"{machine.REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"
     try:
         if options.read:
