@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2s
 
-from ltk.lab.names import LAN, WAN
+from ltk.lab.names import FAULTS, LAN, WAN
 from ltk.lab.nat import inside_address, wan_address
 from ltk.lab.sites import UPLINK
 from ltk.reconcile.resources import scope_of
@@ -25,7 +25,7 @@ from ltk.topology.nats import NatMapping, Ports
 
 __all__ = ["FAMILY", "TABLE", "Chain", "chains", "gives_the_same_ports", "parse", "read_name", "sources"]
 
-FAMILY, TABLE = "inet", "ltk_fault"
+FAMILY, TABLE = FAULTS
 ARRIVAL = "type filter hook prerouting priority -300"  # before connection tracking (-200)
 DEPARTURE = "type filter hook forward priority -300"
 TRANSLATION = "type nat hook postrouting priority 90"  # before srcnat (100), of which the first chain decides

@@ -1,4 +1,4 @@
-"""What a router calls its own devices."""
+"""What a router calls its own devices, and the table in which faults of the network are."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ from typing import Final
 
 WAN: Final = "wan"
 LAN: Final = "lan"
+FAULTS: Final = ("inet", "ltk_fault")  # family and name

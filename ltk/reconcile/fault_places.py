@@ -2,6 +2,9 @@
 
 Faults of the network are chains of an nftables table in the namespaces of a lab; faults of processes are
 held by the supervisor; faults that change what is wanted are kept (`kept_faults`).
+
+Every apply looks for faults, and mostly there are none. What knows their words takes its time to import, and
+is imported where there is one.
 """
 
 from __future__ import annotations
@@ -9,17 +12,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ltk.errors import InvalidInputError
 from ltk.kernel import conntrack, netns, nft, nftables
-from ltk.lab import faults as rules
-from ltk.lab import overlay
+from ltk.lab.names import FAULTS
 from ltk.reconcile.kept_faults import InForce, fold, keep, kept, with_faults
 from ltk.reconcile.resources import scope_of
 from ltk.reconcile.rules import FAMILY, TABLE
 from ltk.supervise import client as supervisor
 from ltk.topology.expanded import Topology
-from ltk.topology.faults import ChangeAddress, ChangeLink, Fault, Kill, Move, Stop, parse
+
+if TYPE_CHECKING:
+    from ltk.topology.faults import Fault, Kill, Stop
 
 
 def listed(topology: Topology) -> list[InForce]:
@@ -31,6 +36,10 @@ def _listed(
     topology: Topology, down: Mapping[str, InForce], present: Mapping[str, Mapping[str, str]]
 ) -> list[InForce]:
     found = {*kept(topology.name), *down.values()}
+    if not present:
+        return sorted(found)
+    from ltk.lab import faults as rules
+
     for chains in present.values():
         for name, words in chains.items():
             if known := rules.read_name(name):
@@ -66,6 +75,9 @@ def settle(topology: Topology, wanted: Iterable[InForce]) -> None:
 
 
 def _settle(topology: Topology, wanted: Iterable[InForce], present: Mapping[str, Mapping[str, str]]) -> None:
+    from ltk.lab import faults as rules
+    from ltk.topology.faults import parse
+
     chains: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in wanted:
         try:
@@ -84,7 +96,7 @@ def _settle(topology: Topology, wanted: Iterable[InForce], present: Mapping[str,
 
 def _change(there: set[str], due: dict[str, str]) -> str:
     """What nft loads, at once or not at all."""
-    table = f"{rules.FAMILY} {rules.TABLE}"
+    table = " ".join(FAULTS)
     if not due:
         return f"delete table {table}\n"
     lines = [f"add table {table}"]
@@ -97,7 +109,7 @@ def _change(there: set[str], due: dict[str, str]) -> str:
 def _present(topology: Topology) -> dict[str, dict[str, str]]:
     """By namespace, the names of the chains that are there and the words that their rules bear."""
     found: dict[str, dict[str, str]] = {}
-    for scope, objects in nftables.tables(_scopes(topology), rules.FAMILY, rules.TABLE).items():
+    for scope, objects in nftables.tables(_scopes(topology), *FAULTS).items():
         found[scope] = {str(each["chain"]["name"]): "" for each in objects if "chain" in each}
         for each in objects:
             if "rule" in each:
@@ -137,15 +149,17 @@ def keep_stated(topology: Topology) -> None:
 
 def to_keep(topology: Topology) -> list[InForce]:
     """What `keep_stated` would keep."""
-    stated = _stated(topology, (ChangeAddress, ChangeLink, Move))
     before = kept(topology.name)
-    if not stated and not before:
+    if not _words(topology) and not before:
         return []
+    from ltk.lab import overlay
+    from ltk.topology.faults import ChangeAddress, ChangeLink, Move
+
+    stated = [each for each in _stated(topology) if isinstance(each, ChangeAddress | ChangeLink | Move)]
     have = [each for each in before if not each.stated or _is_stated(topology, each, stated)]
     base, have = fold(topology, have)
     number = next_number([*have, *listed(topology)])
     for fault in stated:
-        assert isinstance(fault, ChangeAddress | ChangeLink | Move)
         if any(each.stated and _says(topology, each, fault) for each in have):
             continue
         fault = overlay.settled(base, fault)
@@ -159,6 +173,10 @@ def put_stated(topology: Topology) -> None:
     """Put the other faults that the topology states in force, and let all rules follow what it says now."""
     by_node, present = held(topology.name), _present(topology)
     there = _listed(topology, by_node, present)
+    if not there and not present and not _words(topology):
+        return
+    from ltk.topology.faults import ChangeAddress, ChangeLink, Kill, Move, Stop, parse
+
     now = with_faults(topology)
     words = [
         str(each) for each in _stated(topology) if not isinstance(each, ChangeAddress | ChangeLink | Move)
@@ -179,10 +197,15 @@ def put_stated(topology: Topology) -> None:
             hold(topology.name, fault_of, entry)
 
 
-def _stated(topology: Topology, kinds: tuple[type[Fault], ...] | None = None) -> list[Fault]:
-    words = topology.lab.faults if topology.lab else ()
-    found = [parse(each, topology) for each in words]
-    return [each for each in found if kinds is None or isinstance(each, kinds)]
+def _words(topology: Topology) -> Sequence[str]:
+    """Those of the faults that the topology states."""
+    return topology.lab.faults if topology.lab else ()
+
+
+def _stated(topology: Topology) -> list[Fault]:
+    from ltk.topology.faults import parse
+
+    return [parse(each, topology) for each in _words(topology)]
 
 
 def _is_stated(topology: Topology, entry: InForce, stated: Sequence[Fault]) -> bool:
@@ -191,6 +214,8 @@ def _is_stated(topology: Topology, entry: InForce, stated: Sequence[Fault]) -> b
 
 def _says(topology: Topology, entry: InForce, fault: Fault) -> bool:
     """Whether the kept fault is this one, with the addresses perhaps that it left open."""
+    from ltk.topology.faults import ChangeAddress, Move, parse
+
     try:
         own = parse(entry.fault, topology)
     except InvalidInputError:

@@ -13,10 +13,8 @@ from typing import Any
 
 from ltk.errors import InvalidInputError
 from ltk.kernel import paths
-from ltk.lab import overlay
 from ltk.reconcile.files import write_private
 from ltk.topology.expanded import Topology
-from ltk.topology.faults import ChangeAddress, ChangeLink, Move, parse
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,6 +55,11 @@ def with_faults(topology: Topology) -> Topology:
 
 def fold(topology: Topology, faults: Sequence[InForce]) -> tuple[Topology, list[InForce]]:
     """The topology with `faults` put on it one after the other, and those of them that could be."""
+    if not faults:
+        return topology, []
+    from ltk.lab import overlay  # only now: mostly there are none, and the words of faults take their time
+    from ltk.topology.faults import ChangeAddress, ChangeLink, Move, parse
+
     possible = []
     for each in faults:
         try:
