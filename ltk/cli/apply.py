@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ltk.cli.awaited import Guarded
 from ltk.cli.changes import Progress, as_json, count
 from ltk.cli.common import emit, expanded, output_option, say, text_of, topology_argument, yes_option
 from ltk.errors import InvalidInputError
@@ -19,13 +20,21 @@ if TYPE_CHECKING:
 @click.command("apply", epilog="Example:  ltk apply topologies/quickstart.yaml")
 @topology_argument
 @click.option("--only", metavar="NODE,…", help="Look at these nodes alone, and leave the rest as it is.")
+@click.option(
+    "--confirm",
+    "within",
+    metavar="TIME",
+    envvar="LTK_CONFIRM",
+    help="Undo it after TIME, such as 60s, unless `ltk confirm` comes first; auto: the file's checks decide.",
+)
 @yes_option
 @output_option
-def command(topology: str, only: str | None, output: str) -> None:
+def command(topology: str, only: str | None, within: str | None, output: str) -> None:
     """Converge: create what is missing, change what differs, remove what is not wanted any more.
 
     A second run finds nothing to do and writes nothing. The result is looked at again before this says that
-    it is done.
+    it is done; where it is not as wanted, or something has failed, all is put back as it was, and the exit
+    status is 5.
 
     TOPOLOGY may be a plan that `ltk plan --save` has written: then exactly that is done, or nothing, with
     status 2, where something has changed since.
@@ -52,21 +61,33 @@ def command(topology: str, only: str | None, output: str) -> None:
     from ltk.reconcile.apply import converge  # only now: what is refused is refused at once
     from ltk.reconcile.remembered import remember
 
+    guarded = None if within is None else Guarded(wanted, within)
     progress = Progress(f"applying {wanted.name}")
     try:
-        outcome = converge(wanted, progress, places, plan.agree if plan is not None else None)
+        outcome = converge(
+            wanted,
+            progress,
+            places,
+            agreed=None if plan is None else plan.agree,
+            awaiting=None if guarded is None else guarded.awaiting,
+            at_end=lambda: remember(text, wanted),
+        )
     finally:
         progress.end()
-    remember(text, wanted)
+    for note in outcome.notes:
+        say(note)
+    awaited = guarded.settle(outcome.operations) if guarded is not None else {}
     if output == "json":
         changes = as_json(outcome.operations)
-        emit({"topology": wanted.name, "changes": changes, "writes": asdict(outcome.writes)})
+        emit({"topology": wanted.name, "changes": changes, "writes": asdict(outcome.writes), **awaited})
         return
     if outcome.operations:
         say(f"{wanted.name} is up: {count(outcome.operations)} in {time.monotonic() - begin:.1f} s")
         say(f"  look:  ltk status {wanted.name}      remove:  ltk destroy {wanted.name}")
     else:
         say(f"{wanted.name} is up: nothing to do")
+    if seconds := awaited.get("confirm_within_s"):
+        say(f"  it is undone in {seconds:g} s, unless this comes first:  ltk confirm {wanted.name}")
 
 
 def _saved(text: Text) -> SavedPlan | None:

@@ -123,6 +123,13 @@ def text_of(topology: str) -> Text:
     )
 
 
+def name_of(topology: str) -> str:
+    """The name of a topology, or that of the one in a file; a name need not be that of one that is up."""
+    if topology == "-" or "/" in topology or topology.endswith((".yaml", ".yml")) or Path(topology).is_file():
+        return load(topology).name
+    return topology
+
+
 def expanded(text: Text) -> Topology:
     """What a text says, checked and with nothing left implicit; raises InvalidTopologyError."""
     from ltk.reconcile.remembered import recall

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ltk.cli.changes import Progress, as_json, count
-from ltk.cli.common import emit, load, output_option, say, topologies_up, topology_argument, yes_option
+from ltk.cli.common import emit, name_of, output_option, say, topologies_up, topology_argument, yes_option
 from ltk.errors import InvalidInputError
 
 
@@ -20,7 +20,7 @@ def command(topology: str, output: str) -> None:
     """
     from ltk.reconcile.apply import exists, remove
 
-    name = _name_of(topology)
+    name = name_of(topology)  # it is enough: what is removed is found by its mark
     if not exists(name):
         if name == topology:
             up = ", ".join(topologies_up()) or "none"
@@ -36,12 +36,3 @@ def command(topology: str, output: str) -> None:
         emit({"topology": name, "changes": as_json(operations)})
     else:
         say(f"{name} is gone: {count(operations, 'there was nothing to remove')}")
-
-
-def _name_of(topology: str) -> str:
-    """A name is enough: what is removed is found by its mark, so a lost or broken file is no obstacle."""
-    from pathlib import Path
-
-    if topology == "-" or "/" in topology or topology.endswith((".yaml", ".yml")) or Path(topology).is_file():
-        return load(topology).name
-    return topology

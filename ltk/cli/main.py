@@ -20,6 +20,7 @@ VERBS = {
     "validate": "Check a topology file; show all of its errors at once.",
     "plan": "Show what apply would change, and why.",
     "apply": "Make the machine be as the file says.",
+    "confirm": "Keep a change that would be undone, or give it more time.",
     "destroy": "Remove all that bears a topology's mark.",
     "gc": "Remove what crashed runs have left behind.",
     "status": "Nodes, peers and paths of a topology that is up.",

@@ -8,6 +8,7 @@ import click
 
 from ltk.cli.changes import as_json, show
 from ltk.cli.common import emit, load, output_option, say, topology_argument
+from ltk.cli.unfinished import in_words, unfinished
 
 CHANGES_STATUS = 2
 
@@ -33,6 +34,8 @@ def command(topology: str, save: Path | None, output: str) -> int:
     operations, have = foresee(wanted)
     if save is not None:
         saved.write(save, wanted, operations, have)
+    for line in in_words(unfinished(wanted.name)):
+        say(line)
     if output == "json":
         emit({"topology": wanted.name, "changes": as_json(operations)})
     elif operations:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltk.cli.common import emit, load, output_option, show, topology_argument
+from ltk.cli.unfinished import in_words, unfinished
 from ltk.errors import InvalidInputError, LtkError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
         "state": "degraded" if drift else "up",
         "drift": drift,
         "faults": [fault.to_json() for fault in faults],
+        **unfinished(topology.name),
         "nodes": nodes,
     }
 
@@ -162,9 +164,10 @@ def tables(report: dict[str, Any]) -> RenderableType:
             first = [""] * len(first)
     drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
     faults = [f"[yellow]fault {e['number']}:[/yellow] {escape(e['fault'])}" for e in report["faults"]]
+    unfinished = [f"[yellow]{escape(line)}[/yellow]" for line in in_words(report)]
     programs = [_told(node) for node in report["nodes"] if "program" in node]
     rest = [f"{idle} more peers have no path, as nothing was said to them; all: -o json"] if idle else []
-    return Group(table, *rest, *programs, *drift, *faults)
+    return Group(table, *rest, *programs, *drift, *faults, *unfinished)
 
 
 def _told(node: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def _bring_up(wanted: Topology) -> None:
 
     progress = Progress(f"applying {wanted.name}")
     try:
-        outcome = converge(wanted, progress)
+        outcome = converge(wanted, progress, undo=False)  # what came up of it is looked at first
     except BusyError:
         raise
     except LtkError:

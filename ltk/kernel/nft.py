@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ltk.errors import LtkError, MissingError
 from ltk.kernel import netns
@@ -44,24 +44,46 @@ def load(rulesets: Mapping[str, str]) -> None:
         raise failures[0]
 
 
+def listed(scopes: Sequence[str], family: str, table: str) -> dict[str, str]:
+    """The text of one table in each of the namespaces, with counts and contents, as `load` takes it.
+
+    Raises LtkError with nft's words for the first that cannot be read.
+    """
+    found = {}
+    for start in range(0, len(scopes), AT_ONCE):
+        some = scopes[start : start + AT_ONCE]
+        running = {scope: _start(scope, f"list table {family} {table}\n", subprocess.PIPE) for scope in some}
+        said = {scope: _outcome(process) for scope, process in running.items()}
+        for scope, (text, errors) in said.items():
+            if running[scope].returncode != 0:
+                raise LtkError(f"reading the rules of {scope}", _first_line(errors))
+            found[scope] = text
+    return found
+
+
 def _load_side_by_side(rulesets: Mapping[str, str]) -> list[LtkError]:
     global writes
     failures = []
     running = {scope: _start(scope, text) for scope, text in rulesets.items()}
     for scope, process in running.items():
-        try:
-            _, errors = process.communicate(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            errors = f"nft did not end within {DEADLINE:g} s"
+        _, errors = _outcome(process)
         writes += 1
         if process.returncode != 0:
             failures.append(LtkError(f"loading the rules of {scope}", _first_line(errors)))
     return failures
 
 
-def _start(scope: str, ruleset: str) -> subprocess.Popen[str]:
+def _outcome(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What nft has printed, and what it has complained about, when it has ended."""
+    try:
+        return process.communicate(timeout=DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return "", f"nft did not end within {DEADLINE:g} s"
+
+
+def _start(scope: str, ruleset: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     """Start nft with the whole of its input there already, so that nobody has to feed it."""
     with os.fdopen(os.memfd_create("ruleset", os.MFD_CLOEXEC), "w+", encoding="utf-8") as file:
         file.write(ruleset)
@@ -70,7 +92,7 @@ def _start(scope: str, ruleset: str) -> subprocess.Popen[str]:
             return subprocess.Popen(
                 [program(), "-f", "-"],
                 stdin=file,
-                stdout=subprocess.DEVNULL,
+                stdout=output,
                 stderr=subprocess.PIPE,
                 text=True,
             )

@@ -99,3 +99,23 @@ def applied(topology: str) -> Path:
 def kept_faults(topology: str) -> Path:
     """The faults that change what is wanted, of which `ltk.reconcile.kept_faults` is in charge."""
     return run_folder(topology) / "topology.faults"
+
+
+def journal(topology: str) -> Path:
+    """What a run is changing, for as long as it does, of which `ltk.reconcile.journal` is in charge."""
+    return run_folder(topology) / "journal"
+
+
+def unconfirmed(topology: str) -> Path:
+    """The journal of a change that awaits its confirmation."""
+    return run_folder(topology) / "unconfirmed"
+
+
+def guard_pipe(topology: str) -> Path:
+    """The named pipe by which the guard of an unconfirmed change is woken."""
+    return run_folder(topology) / "guard"
+
+
+def guard_log(topology: str) -> Path:
+    """What the guard of an unconfirmed change says. No node has its name, since that has no dot."""
+    return run_folder(topology) / "topology.guard.log"

@@ -73,9 +73,7 @@ def _router(topology: str, lab: Lab, site: Site) -> Iterator[Resource]:
     scope = scope_of(topology, site.name)
     yield Namespace(scope, topology)
     yield from _router_settings(scope)
-    for family in ("iptables", "ip6tables", "arptables"):
-        # otherwise the rules would see what hosts of one LAN say to each other, and translate it
-        yield Setting(scope, f"net.bridge.bridge-nf-call-{family}", "0")
+    yield from _bridge_settings(scope)
     yield cable(End(scope, WAN, MTU), _outer_end(topology, site), site.link)
     yield Bridge(scope, LAN, MTU)
     prefix = _outer_prefix(lab, site)
@@ -126,6 +124,18 @@ def _router_settings(scope: str) -> Iterator[Setting]:
     yield Setting(scope, "net.ipv6.conf.all.forwarding", "1")
     for each in ("all", "default"):
         yield Setting(scope, f"net.ipv4.conf.{each}.send_redirects", "0")
+
+
+def _bridge_settings(scope: str) -> Iterator[Setting]:
+    for family in ("iptables", "ip6tables", "arptables"):
+        # otherwise the rules would see what hosts of one LAN say to each other, and translate it
+        yield Setting(scope, f"net.bridge.bridge-nf-call-{family}", "0")
+
+
+def every_setting(scope: str) -> Iterator[Setting]:
+    """All settings that a place of a lab can have, whatever it is; a node that routes has a router's."""
+    yield from _router_settings(scope)
+    yield from _bridge_settings(scope)
 
 
 def _settings(scope: str) -> Iterator[Setting]:

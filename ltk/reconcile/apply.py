@@ -8,19 +8,23 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ltk.errors import BusyError, ChangedError, InvalidInputError, LtkError
-from ltk.kernel import netlink, netns, nft, paths, probe, sysctl
-from ltk.reconcile import fault_places
+from ltk.errors import BusyError, InvalidInputError, LtkError
+from ltk.kernel import netlink, nft, paths, probe, sysctl
+from ltk.reconcile import fault_places, unconfirmed
 from ltk.reconcile.desired import desired
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
-from ltk.reconcile.kept_faults import InForce, fold, keep, kept
+from ltk.reconcile.journal import Left, read
+from ltk.reconcile.kept_faults import InForce, fold, kept
 from ltk.reconcile.observe import Observation, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
-from ltk.reconcile.remembered import recall
+from ltk.reconcile.remembered import last_applied, recall
 from ltk.reconcile.resources import State, scope_of
+from ltk.reconcile.rollback import Change, clear_away, settle_configurations, undone_on_failure
 from ltk.reconcile.secrets import keyring
+from ltk.reconcile.unconfirmed import Awaiting
 from ltk.supervise import client as supervisor
 from ltk.topology.expanded import Lab, Topology
 from ltk.topology.text import read_text
@@ -41,10 +45,11 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did."""
+    """What a run did; `notes` are what it found of earlier ones and what became of that."""
 
     operations: list[Operation]
     writes: Writes
+    notes: tuple[str, ...] = ()
 
 
 def preview(topology: Topology, only: tuple[str, ...] = ()) -> list[Operation]:
@@ -61,35 +66,53 @@ def foresee(topology: Topology) -> tuple[list[Operation], State]:
 
 
 def converge(
-    topology: Topology, listener: Listener, only: tuple[str, ...] = (), agreed: Agreed | None = None
+    topology: Topology,
+    listener: Listener,
+    only: tuple[str, ...] = (),
+    *,
+    agreed: Agreed | None = None,
+    undo: bool = True,
+    awaiting: Awaiting | None = None,
+    at_end: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Make the machine be as `topology` says; with `only`, in the places of these nodes alone.
 
-    Raises LtkError where an operation fails or where the result, looked at again, is not as wanted.
-    Whatever can be refused is refused before the first change, and so is what was not `agreed` upon.
+    Whatever can be refused is refused before the first change, and so is what was not `agreed` upon. Raises
+    RolledBackError where an operation fails or where the result, looked at again, is not as wanted, and all
+    is as it was before; LtkError where that could not be, or with `undo=False`, by which what was done stays.
+    With `awaiting` what was changed is undone later, unless it is confirmed. `at_end` is called when all is
+    done and before anybody else can change it.
     """
     lab = _lab(topology)
     probe.require()
+    guard = awaiting.guard if awaiting else lambda: None
     with locked(topology.name, "applying"):
-        before, faults = _written(), kept(topology.name)
-        if not only:
-            if lab.faults:
-                _wanted(topology)  # what is refused has no faults either
-            fault_places.keep_stated(topology)
-        try:
-            operations = converge_locked(topology, listener, only, agreed)
-        except ChangedError:
-            keep(topology.name, faults)
-            raise
-        if not only:
-            fault_places.put_stated(topology)
+        notes = _earlier_runs(topology, repair=bool(only) and awaiting is None)
+        before = _written()
+        with undone_on_failure(topology.name, "applying", undo=undo, before_the_first=guard) as change:
+            if not only:
+                if lab.faults:
+                    _wanted(topology)  # what is refused has no faults either
+                fault_places.keep_stated(topology)
+            operations = converge_locked(topology, change, listener, only, agreed)
+            if notes:
+                settle_configurations(topology.name, _observed(topology.name, {}).have)
+            if not only:
+                if lab.faults and not operations:
+                    change.plan()
+                fault_places.put_stated(topology)
+            if operations and awaiting:
+                change.await_confirmation(awaiting.seconds, auto=awaiting.auto)
+                unconfirmed.wake(topology.name)
+        at_end()
         after = _written()
     spent = Writes(after.netlink - before.netlink, after.nft - before.nft, after.sysctl - before.sysctl)
-    return Outcome(operations, spent)
+    return Outcome(operations, spent, notes)
 
 
 def converge_locked(
     topology: Topology,
+    change: Change,
     listener: Listener = lambda _: None,
     only: tuple[str, ...] = (),
     agreed: Agreed | None = None,
@@ -100,10 +123,14 @@ def converge_locked(
     operations = _plan(want, look, topology.name, only)
     if agreed is not None:
         agreed(operations, look.have)
+    if operations:
+        change.plan(operations, _part(look.have, topology.name, only), want)
     _remember(topology)
     if operations:
-        execute(topology.name, operations, listener)
+        execute(topology.name, operations, listener, change.begin)
         _verify(topology.name, want, only)
+    elif not only:
+        paths.journal(topology.name).unlink(missing_ok=True)  # nothing is left of what a killed run began
     return operations
 
 
@@ -111,20 +138,15 @@ def remove(topology: str, listener: Listener) -> list[Operation]:
     """Remove all that bears the mark of `topology`: processes, namespaces, keys, files."""
     supervisor.rest(topology)  # a repair would hold the lock, for something that is to go
     with locked(topology, "destroying"):
-        operations = plan({}, observe(topology).have, unwanted="the topology is destroyed")
-        supervisor.shutdown(topology)
-        execute(topology, operations, listener)
-        for name in netns.debris(scope_of(topology, "")):
-            netns.remove(name)
-        left = plan({}, observe(topology).have)
-        if left:
-            raise LtkError(f"destroying {topology}", f"{left[0].resource} is still there")
-        for folder in (paths.state_folder(topology), paths.run_folder(topology)):
-            shutil.rmtree(folder, ignore_errors=True)
-    for parent in (paths.STATE, paths.RUN):
-        with contextlib.suppress(OSError):  # another topology has its folder there
-            parent.rmdir()
-    return operations
+        unconfirmed.forget(topology)
+        return clear_away(topology, listener, "the topology is destroyed")
+
+
+def interrupted(topology: str) -> Left | None:
+    """The journal of a run that was killed or interrupted, and that none has gone on from; else None."""
+    left = read(paths.journal(topology))
+    at_work = left is not None and left.process is not None and Path(f"/proc/{left.process}").exists()
+    return None if at_work else left
 
 
 def crashed() -> list[str]:
@@ -144,12 +166,12 @@ def exists(topology: str) -> bool:
 
 
 @contextlib.contextmanager
-def locked(topology: str, doing: str) -> Iterator[None]:
-    """Be the only ltk at work on `topology`; raises BusyError that says who is."""
+def locked(topology: str, doing: str, *, wait: bool = False) -> Iterator[None]:
+    """Be the only ltk at work on `topology`; raises BusyError that says who is, or waits for its end."""
     descriptor = None
     try:
         while descriptor is None:
-            descriptor = _try_lock(topology, doing)
+            descriptor = _try_lock(topology, doing, wait=wait)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
@@ -168,13 +190,13 @@ def _clear_if_unused(topology: str) -> None:
             folder.parent.rmdir()
 
 
-def _try_lock(topology: str, doing: str) -> int | None:
+def _try_lock(topology: str, doing: str, *, wait: bool) -> int | None:
     """The locked file; None where its holder removed it with its folder before we had it."""
     paths.make_private_folder(paths.run_folder(topology))
     path = paths.run_folder(topology) / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         same = path.stat().st_ino == os.fstat(descriptor).st_ino
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode().strip() or "another process"
@@ -203,6 +225,21 @@ def _is_locked(topology: str) -> bool:
     return False
 
 
+def _earlier_runs(topology: Topology, *, repair: bool) -> tuple[str, ...]:
+    """Deal with what earlier runs have left, with the lock held; returns what is to be told about it.
+
+    While a change awaits its confirmation, what is up may be repaired (`repair`), and nothing else changed.
+    """
+    notes = []
+    if (left := read(paths.journal(topology.name))) is not None:
+        notes.append(f"{left}; this run goes on from there")
+    if note := unconfirmed.take_back_what_is_too_late(topology.name):
+        notes.append(note)
+    if not (repair and topology == last_applied(topology.name)):
+        unconfirmed.refuse_while_waiting(topology.name, "applying")
+    return tuple(notes)
+
+
 def _lab(topology: Topology) -> Lab:
     if topology.lab is None:
         raise InvalidInputError(
@@ -226,8 +263,11 @@ def _observed(topology: str, want: State) -> Observation:
 
 
 def _plan(want: State, look: Observation, topology: str, only: tuple[str, ...]) -> list[Operation]:
-    have = restrict(look.have, _scopes(topology, only)) if only else look.have
-    return plan(want, have, look.foreign)
+    return plan(want, _part(look.have, topology, only), look.foreign)
+
+
+def _part(have: State, topology: str, only: tuple[str, ...]) -> State:
+    return restrict(have, _scopes(topology, only)) if only else have
 
 
 def _scopes(topology: str, only: tuple[str, ...]) -> list[str]:

@@ -51,8 +51,15 @@ CABLES_AT_ONCE = 256  # each takes a descriptor while it is made, of which a pro
 CONFIGURE_DEADLINE = 10.0  # seconds for a daemon to take a configuration; it may have a name to resolve
 
 
-def execute(topology: str, operations: Sequence[Operation], on_done: Callable[[Operation], None]) -> None:
+def execute(
+    topology: str,
+    operations: Sequence[Operation],
+    on_done: Callable[[Operation], None],
+    on_begin: Callable[[Sequence[Operation]], None] = lambda _: None,
+) -> None:
     """Carry out `operations` in order; `on_done` hears of each when its phase is through.
+
+    `on_begin` hears of those of each phase before the first of them.
 
     Raises LtkError at the first phase that fails; the phases before it are done.
     """
@@ -67,6 +74,7 @@ def execute(topology: str, operations: Sequence[Operation], on_done: Callable[[O
     with _supervisor_meanwhile(topology, operations):
         for _, phase in phases:
             batch = list(phase)
+            on_begin(batch)
             by_type: dict[type[Resource], list[Operation]] = defaultdict(list)
             for operation in batch:
                 by_type[type(operation.resource)].append(operation)

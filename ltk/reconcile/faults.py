@@ -11,7 +11,9 @@ from ltk.reconcile import fault_places
 from ltk.reconcile.apply import converge_locked, locked
 from ltk.reconcile.fault_places import listed
 from ltk.reconcile.kept_faults import InForce, keep, kept, with_faults
+from ltk.reconcile.remembered import last_applied
 from ltk.reconcile.resources import scope_of
+from ltk.reconcile.rollback import undone_on_failure
 from ltk.supervise import client as supervisor
 from ltk.topology.expanded import Topology
 from ltk.topology.faults import (
@@ -35,7 +37,8 @@ def inject(topology: Topology, fault: Fault) -> InForce | None:
     cannot be, BusyError where another ltk is at work on it.
     """
     _require_up(topology)
-    with locked(topology.name, "putting a fault into"):
+    doing = "putting a fault into"
+    with locked(topology.name, doing), undone_on_failure(topology.name, doing) as change:
         there = listed(topology)
         entry = InForce(fault_places.next_number(there), str(fault))
         now = with_faults(topology)
@@ -45,13 +48,13 @@ def inject(topology: Topology, fault: Fault) -> InForce | None:
                 overlay.applied(now, settled)  # refused now, or never
                 entry = InForce(entry.number, str(settled))
                 keep(topology.name, [*kept(topology.name), entry])
-                converge_locked(topology)
+                converge_locked(topology, change)
                 fault_places.settle(with_faults(topology), there)  # rules follow who has moved
             case Kill(node) | Stop(node):
                 if node in fault_places.held(topology.name):
-                    doing = f"putting the fault {str(fault)!r} into {topology.name}"
+                    words = f"putting the fault {str(fault)!r} into {topology.name}"
                     hint = f"Clear it: ltk fault {topology.name} clear"
-                    raise InvalidInputError(doing, f"another fault holds the daemon of {node}", hint=hint)
+                    raise InvalidInputError(words, f"another fault holds the daemon of {node}", hint=hint)
                 fault_places.hold(topology.name, fault, entry)
             case RemoveTun(node):
                 with Netlink.open(scope_of(topology.name, node)) as netlink:
@@ -75,20 +78,23 @@ def clear(topology: Topology, number: int | None = None) -> list[InForce]:
     Raises InvalidInputError where there is no fault of that number, and as `inject`.
     """
     _require_up(topology)
-    with locked(topology.name, "clearing the faults of"):
+    doing = "clearing the faults of"
+    with locked(topology.name, doing), undone_on_failure(topology.name, doing) as change:
         there = listed(topology)
         gone = [each for each in there if number in (None, each.number)]
         if number is not None and not gone:
             known = ", ".join(f"{each.number} ({each.fault})" for each in there) or "none"
-            doing = f"clearing fault {number} of {topology.name}"
-            raise InvalidInputError(doing, "there is no such fault", hint=f"In force are: {known}")
+            words = f"clearing fault {number} of {topology.name}"
+            raise InvalidInputError(words, "there is no such fault", hint=f"In force are: {known}")
         held = {node: each for node, each in fault_places.held(topology.name).items() if each in gone}
         changes = [each for each in kept(topology.name) if each in gone]
+        if held:
+            change.plan()
         keep(topology.name, [each for each in kept(topology.name) if each not in gone])
         for node in held:
             supervisor.release_node(topology.name, node)
         if held or changes:
-            converge_locked(topology)  # those that were held hear only now what was wanted meanwhile
+            converge_locked(topology, change)  # those that were held hear only now what was wanted meanwhile
         fault_places.settle(with_faults(topology), [each for each in there if each not in gone])
     return gone
 
@@ -98,20 +104,10 @@ def applied(topology: Topology) -> Topology:
 
     Raises InvalidInputError where it is not up.
     """
-    from ltk.reconcile.remembered import recall
-    from ltk.topology.text import read_text
-
     _require_up(topology)
-    path = paths.applied(topology.name)
-    if not path.exists():  # it may be deleted at any time: then the file that is given says what is up
+    if not paths.applied(topology.name).exists():  # deleted: then the file that is given says what is up
         return topology
-    text = read_text(str(path))
-    known = recall(text)
-    if known is None:
-        from ltk.topology.load import parse_topology  # only now: it takes longer than all the rest
-
-        known = parse_topology(text.data, file=text.file, folder=text.folder)
-    return known
+    return last_applied(topology.name) or topology
 
 
 def _require_up(topology: Topology) -> None:

@@ -182,6 +182,14 @@ def _pair_ends(topology: str, found: _Found) -> None:
                 found.resources += [Stray(end.scope, end.device) for end in ends]
 
 
+def present_settings(wanted: Iterable[Resource], scopes: set[str]) -> Iterator[Resource]:
+    """The present values of the wanted settings, in those of the namespaces that there are."""
+    for each in wanted:
+        if isinstance(each, Setting) and each.scope in scopes:
+            with netns.inside(each.scope):
+                yield _present_value(each)
+
+
 def _present_value(wanted: Setting) -> Setting:
     """The setting as it is. Where the kernel does not have it nothing can be set: it counts as wanted."""
     value = sysctl.read(wanted.setting)

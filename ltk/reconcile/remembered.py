@@ -37,6 +37,22 @@ def recall(text: Text) -> Topology | None:
     return None
 
 
+def last_applied(topology: str) -> Topology | None:
+    """The topology of that name as it was applied last; None where no file says so, or none that is valid."""
+    path = paths.applied(topology)
+    if not path.exists():  # it may be deleted at any time
+        return None
+    try:
+        text = read_text(str(path))
+        if (known := recall(text)) is not None:
+            return known
+        from ltk.topology.load import parse_topology  # only now: it takes longer than all the rest
+
+        return parse_topology(text.data, file=text.file, folder=text.folder)
+    except LtkError:
+        return None
+
+
 def remember(text: Text, topology: Topology) -> None:
     """Keep what `text` expanded to, for it and for the file that stands for the topology's name."""
     path = paths.expanded(topology.name)

@@ -67,6 +67,11 @@ def observed(path: Path) -> Secret | None:
         return None
 
 
+def with_value(path: Path) -> Secret:
+    """The secret in a file, with its value; raises InvalidInputError as of `read_key_file`."""
+    return _secret(path, read_key_file(path))
+
+
 def _secret(path: Path, key: bytes) -> Secret:
     return Secret("", str(path), fingerprint(key), primitives.encode_key(key))
 

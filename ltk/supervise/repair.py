@@ -76,7 +76,10 @@ class Repairs:
         node = self._at_work = next(iter(self._waiting))
         del self._waiting[node]
         say("info", f"{node}: its device has gone, repairing")
-        self._process = subprocess.Popen(self._command(self._topology, node), stdin=subprocess.DEVNULL)
+        # who started the lab may have wished for confirmations, and nobody would confirm a repair
+        environment = {name: value for name, value in os.environ.items() if name != "LTK_CONFIRM"}
+        command = self._command(self._topology, node)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
         self._pidfd = os.pidfd_open(self._process.pid)
         self._poller.watch(self._pidfd, IN, self._ended)
 

@@ -69,7 +69,7 @@ class Lab:
         live.LABS.append(self)
         is_up = False
         try:
-            converge(self.topology, lambda _: None)
+            converge(self.topology, lambda _: None, undo=False)  # it is looked at before it goes
             is_up = True
         finally:
             if not is_up:  # an error, or Ctrl-C: whoever waits for it is told, and nothing stays

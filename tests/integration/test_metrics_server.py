@@ -138,7 +138,7 @@ def test_metrics_move_and_end_within_the_sessions_and_a_taken_port_is_named(
         taken = socket.create_server((ADDRESS, PORT))
     made.rewrite(homes().replace("alice: {", f"alice: {{metrics: '{AT}', "))
     with closing(taken):
-        done = run_ltk("apply", str(made.path), status=1)
+        done = run_ltk("apply", str(made.path), status=5)
         assert f"serving metrics at {ADDRESS}, TCP port {PORT}: it is in use" in done.stderr, done.stderr
         assert made.ping("alice", BOB, *PING)["received"] == 3
     made.apply()

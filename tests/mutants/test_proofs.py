@@ -32,6 +32,9 @@ MATRIX = (
 CHECKS = "tests/integration/test_checks.py"
 PLUGIN = "tests/integration/test_plugin.py"
 FAULTS = "tests/integration/test_faults.py"
+ROLLBACK = "tests/integration/test_rollback.py"
+KILLED = "tests/integration/test_killed_runs.py"
+CONFIRM = "tests/integration/test_confirm.py"
 WIRE = "tests/unit/lab/test_wire_conditions.py"
 LANS = "tests/integration/test_lans.py"
 PLAN = "tests/unit/reconcile"
@@ -449,6 +452,21 @@ PROOFS = (
         f"{WIRE}::test_a_line_that_is_offered_twice_its_rate_carries_its_rate_and_refuses_the_rest",
         "5 s of the line",
     ),
+    Proof(
+        "journal-after-the-fact",
+        f"{KILLED}::test_a_first_apply_that_is_killed_anywhere_is_finished_by_the_next",
+        "was begun and is not in the journal",
+    ),
+    Proof(
+        "rollback-brings-nothing-back",
+        f"{ROLLBACK}::test_a_change_that_fails_leaves_all_as_it_was_and_disturbs_nobody",
+        "gone: ",
+    ),
+    Proof(
+        "guard-dies-with-the-terminal",
+        f"{CONFIRM}::test_the_guard_outlives_the_terminal_and_the_shell_of_the_apply",
+        "the change stays, though nobody has confirmed it",
+    ),
 )
 
 
@@ -488,7 +506,9 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"LTK_MUTANT": proof.mutant}
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
-    if proof.test.startswith(("tests/unit", KINDS, CHECKS, FAULTS, LANS, MATRIX, PLUGIN)):
+    if proof.test.startswith(
+        ("tests/unit", KINDS, CHECKS, FAULTS, LANS, MATRIX, PLUGIN, ROLLBACK, KILLED, CONFIRM)
+    ):
         beside = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))
         options += ["-p", "break_the_product"]

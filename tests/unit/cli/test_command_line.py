@@ -13,6 +13,7 @@ from commandline import YAML, Ltk
 
 from ltk.cli import main
 from ltk.cli.main import VERBS, cli
+from ltk.cli.times import seconds_of
 from ltk.errors import (
     BusyError,
     InTheWayError,
@@ -187,3 +188,32 @@ def put_up(*names: str) -> None:
 def completions(before: list[str], incomplete: str) -> list[str]:
     found = ShellComplete(cli, {}, "ltk", "_LTK_COMPLETE").get_completions(before, incomplete)
     return [each.value for each in found if each.type == "plain"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1s", 1), ("1.5s", 1.5), ("60s", 60), ("5m", 300), ("24h", 86400)]
+)
+def test_times_are_read_with_their_units(text: str, seconds: float) -> None:
+    assert seconds_of(text, "--confirm", "trying") == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "60", "s", "0s", "0.5s", "25h", "-1s", "1e3s", "60 s", "60s\n", "١s", "auto"]
+)
+def test_what_is_no_time_is_refused_with_one_that_would_be(text: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"--confirm: .* is no time from 1s to 24h") as caught:
+        seconds_of(text, "--confirm", "trying")
+    assert caught.value.hint == "Such as 60s, 5m or 1h."
+
+
+def test_checks_cannot_decide_where_there_are_none(ltk: Ltk, file: Path) -> None:
+    said = ltk("apply", file, "--confirm", "auto")
+    assert said.status == 3
+    assert "--confirm auto: it has no checks" in said.err
+
+
+def test_nothing_is_confirmed_where_nothing_waits(ltk: Ltk, file: Path) -> None:
+    for words in ((), ("--extend", "60s")):
+        said = ltk("confirm", file, *words)
+        assert said.status == 3
+        assert "small: nothing of it awaits a confirmation" in said.err

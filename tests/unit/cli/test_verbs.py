@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -256,9 +257,18 @@ def test_applying_tells_programs_what_was_done(ltk: Ltk, file: Path, monkeypatch
 
     done = [Create(Namespace("ltk-small-hub", "small"), "wanted and missing")]
 
-    def converge(topology: Any, listener: Any, only: tuple[str, ...], agreed: Any) -> apply.Outcome:
+    def converge(
+        topology: Any,
+        listener: Any,
+        only: tuple[str, ...],
+        agreed: Any,
+        awaiting: Any,
+        at_end: Callable[[], None],
+    ) -> apply.Outcome:
         assert agreed is None
         asked.append(only)
+        assert awaiting is None
+        at_end()
         return apply.Outcome(done, apply.Writes(netlink=3, nft=1, sysctl=0))
 
     asked: list[tuple[str, ...]] = []
