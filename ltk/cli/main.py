@@ -38,6 +38,8 @@ VERBS = {
     "schema": "Print the JSON Schema of topology files.",
     "keygen": "Make a key pair.",
     "doctor": "What this machine lacks, and how to get it.",
+    "serve": "The server of a network from one shared secret.",
+    "join": "Be a client of a network from one shared secret.",
     "node": "Run one node's daemon.",
 }
 BRIEF = {"apply", "destroy", "gc", "plan", "status", "validate"}  # make much, and end before it is garbage

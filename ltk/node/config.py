@@ -33,6 +33,7 @@ from ltk.protocol.config import HardNat, P2p, PathPolicy
 VERSION = 1
 KEY_SIZE = 32  # bytes; Curve25519 points and scalars, pre-shared keys
 KEY_TEXT_SIZE = 44  # characters of base64 for KEY_SIZE bytes, as `wg genkey` writes them
+SECRET_LIMIT = 4096  # bytes; of a shared secret, of which any will do
 MTU_LIMITS = (576, 65535)  # bytes; RFC 791 section 3.2, and the largest IP packet
 KEEPALIVE_LIMIT = 65535  # seconds, as wg(8) has it
 
@@ -233,6 +234,25 @@ def encode_key(key: bytes) -> str:
     return base64.b64encode(key).decode("ascii")
 
 
+def read_private_file(path: Path, limit: int, *, doing: str) -> bytes:
+    """What is in a file that nobody but its owner may use, up to `limit` bytes.
+
+    Raises InvalidInputError where it cannot be read, or is open to others.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(limit)
+    except OSError as error:
+        hint = f"Make one: ltk keygen {path}" if isinstance(error, FileNotFoundError) else None
+        raise InvalidInputError(doing, error.strerror or str(error), hint=hint) from None
+    if mode & 0o077:
+        raise InvalidInputError(
+            doing, f"others than its owner can use it (mode {mode:04o})", hint=f"chmod 600 {path}"
+        )
+    return content
+
+
 def read_key_file(path: Path) -> bytes:
     """The 32 bytes of the private or pre-shared key in `path`.
 
@@ -240,16 +260,7 @@ def read_key_file(path: Path) -> bytes:
     The message never holds what the file holds.
     """
     doing = f"reading the key file {path}"
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(KEY_TEXT_SIZE * 2)
-    except OSError as error:
-        raise InvalidInputError(doing, error.strerror or str(error)) from None
-    if mode & 0o077:
-        raise InvalidInputError(
-            doing, f"others than its owner can use it (mode {mode:04o})", hint=f"chmod 600 {path}"
-        )
+    content = read_private_file(path, KEY_TEXT_SIZE * 2, doing=doing)
     try:
         return decode_key(content.decode("ascii").strip())
     except ValueError:
@@ -258,6 +269,19 @@ def read_key_file(path: Path) -> bytes:
             f"it does not hold a key ({KEY_TEXT_SIZE} characters of base64)",
             hint="`wg genkey` makes one.",
         ) from None
+
+
+def clean_secret(content: bytes, *, doing: str) -> bytes:
+    """A shared secret without the space around it, such as a file's last line break.
+
+    Raises InvalidInputError where nothing is left, or more than SECRET_LIMIT bytes. It never shows.
+    """
+    secret = content.strip()
+    if not secret:
+        raise InvalidInputError(doing, "it is empty", hint="`ltk keygen FILE` makes a good one.")
+    if len(secret) > SECRET_LIMIT:
+        raise InvalidInputError(doing, f"it has more than {SECRET_LIMIT} bytes", hint="Is it the right file?")
+    return secret
 
 
 def fingerprint(key: bytes) -> str:

@@ -40,13 +40,18 @@ def run(config_path: Path, notifier: Notifier | None = None) -> None:
     Tells `notifier` (without one: whoever NOTIFY_SOCKET names) when it is ready and when its device has
     gone. Raises LtkError when it cannot start; returns after a clean stop. Main thread only.
     """
-    if "LTK_MUTANT" in os.environ:
-        importlib.import_module("ltk.testing.mutants").install(os.environ["LTK_MUTANT"])
+    install_mutant()
     daemon = Daemon(configuration.load(config_path), notifier or Notifier.from_environment(os.environ))
     try:
         daemon.run()
     finally:
         daemon.close()
+
+
+def install_mutant() -> None:
+    """Break this process as LTK_MUTANT says, where a test asks for it."""
+    if "LTK_MUTANT" in os.environ:
+        importlib.import_module("ltk.testing.mutants").install(os.environ["LTK_MUTANT"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from ltk.protocol.engine import (
     GoodbyeReceived,
     HandshakeCompleted,
     HandshakeGaveUp,
+    HandshakeUnanswered,
     HelloReceived,
     Nat,
     NatClassified,
@@ -79,6 +80,8 @@ def describe(event: Event) -> str:
             return f"{peer}: handshake completed, asked for by {'us' if initiator else 'them'}"
         case HandshakeGaveUp(peer, dropped):
             return f"{peer}: no answer to any handshake; {dropped} waiting packets dropped"
+        case HandshakeUnanswered(peer, seconds):
+            return f"{peer}: no answer for {seconds:.0f} s, and nothing else was heard of it; asking on"
         case EndpointChanged(peer, None, new):
             return f"{peer}: reached at {endpoint_text(new)}"
         case EndpointChanged(peer, Endpoint() as old, new):

@@ -44,6 +44,7 @@ RECEIVE_FULL = "udp-receive-full"  # the kernel had no room for it in the socket
 RECEIVE_FAILED = "udp-receive-failed"  # an earlier datagram's ICMP answer
 
 MAPPED = "::ffff:"
+ANY_HOST = "::"  # all addresses of both families
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
@@ -109,20 +110,32 @@ class Udp:
 
     @classmethod
     def open(
-        cls, port: int, drops: Counter[str], *, offloads: bool = False, number: int = MAIN_SOCKET
+        cls,
+        port: int,
+        drops: Counter[str],
+        *,
+        offloads: bool = False,
+        number: int = MAIN_SOCKET,
+        host: str = ANY_HOST,
     ) -> Udp:
-        """Bind UDP `port` (0: one that is free) on all addresses; raises LtkError when it is taken.
+        """Bind UDP `port` (0: one that is free) on all addresses, or on `host`, an address; raises LtkError.
 
         With `offloads`, datagrams are joined and cut by the kernel as far as it can.
         """
         doing = f"opening UDP port {port}"
         try:
-            bound = _bind(port)
+            bound = _bind(port, host)
         except OSError as error:
             match error.errno:
                 case errno.EADDRINUSE:
                     raise LtkError(
                         doing, "it is in use", hint=f"`ss -ulpn sport = {port}` tells by whom."
+                    ) from None
+                case errno.EADDRNOTAVAIL:
+                    raise LtkError(
+                        doing,
+                        f"this machine does not have the address {host}",
+                        hint="`ip address` lists them.",
                     ) from None
                 case errno.EACCES | errno.EPERM:
                     raise MissingError(
@@ -260,7 +273,9 @@ class Udp:
         return target
 
 
-def _bind(port: int) -> socket.socket:
+def _bind(port: int, host: str) -> socket.socket:
+    if host != ANY_HOST:
+        return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
     try:
         return _bound(socket.AF_INET6, "::", port)
     except OSError as error:

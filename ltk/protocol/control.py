@@ -7,8 +7,6 @@ not heard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ltk.protocol import stun
 from ltk.protocol.config import EngineConfig, PeerKind
 from ltk.protocol.cookie import TokenBucket
@@ -37,6 +35,7 @@ from ltk.protocol.messages import Endpoint, FrameKind, Place, Relay, channel_of
 from ltk.protocol.peer import Peer
 from ltk.protocol.relay import ChannelRequests, RelayTable
 from ltk.protocol.rendezvous import Announcer, Introducer
+from ltk.protocol.roster import Roster
 from ltk.protocol.session import Session
 
 STUN_RATE = 500.0  # answers per second; each costs about 10 µs
@@ -63,7 +62,7 @@ class Control:
         "requests",
     )
 
-    def __init__(self, local: Local, peers: Mapping[bytes, Peer], now: float) -> None:
+    def __init__(self, local: Local, peers: Roster, now: float) -> None:
         """`peers` are the engine's, by public key."""
         self._local = local
         self._peers = peers
@@ -223,7 +222,7 @@ class Control:
             case Connect():
                 self.introducer.connect(peer, frame, now, isolation=self._isolation)
             case OpenChannel(request, key):
-                other = self._peers.get(key)
+                other = self._peers.find(key)
                 channel = 0
                 if other is not None and other is not peer and self._is_client(other) and not self._isolation:
                     channel = self.relay.open(peer, other)
@@ -242,7 +241,7 @@ class Control:
             case AnnounceAck():
                 return self.announcer.acknowledged(frame, now)
             case Introduce(peer=key) | NotAvailable(peer=key) | ChannelOpened(peer=key):
-                peer = self._peers.get(key)
+                peer = self._peers.find(key)
                 if peer is None or peer.paths is None:
                     return Drop.UNKNOWN_PEER
             case _:

@@ -21,6 +21,7 @@ from ltk.errors import InvalidInputError
 from ltk.protocol.config import EngineConfig, P2p, PathPolicy, PeerConfig, PeerKind
 from ltk.protocol.control import Control
 from ltk.protocol.cookie import LoadGauge, MacChecker, SourceLimiter
+from ltk.protocol.directory import Directory
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import (
     AttemptFailed,
@@ -32,6 +33,7 @@ from ltk.protocol.events import (
     GoodbyeReceived,
     HandshakeCompleted,
     HandshakeGaveUp,
+    HandshakeUnanswered,
     HelloReceived,
     NatClassified,
     NodeStatus,
@@ -70,7 +72,7 @@ from ltk.protocol.outbox import Transmit
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE, LowOrderKeyError, NotAuthenticError, PrivateKey
 from ltk.protocol.receiver import Receiver
-from ltk.protocol.routing import RoutingTable
+from ltk.protocol.roster import Roster
 from ltk.protocol.status import peer_status
 from ltk.protocol.vnet import VNET_SIZE, Packet, packet_of
 
@@ -89,6 +91,7 @@ __all__ = [
     "GoodbyeReceived",
     "HandshakeCompleted",
     "HandshakeGaveUp",
+    "HandshakeUnanswered",
     "HelloReceived",
     "Nat",
     "NatClassified",
@@ -112,12 +115,19 @@ class Engine:
     """One node's tunnel: its peers and their sessions, and which of them may use which address."""
 
     def __init__(
-        self, config: EngineConfig, *, now: float, wall_clock: float, random: Callable[[int], bytes]
+        self,
+        config: EngineConfig,
+        *,
+        now: float,
+        wall_clock: float,
+        random: Callable[[int], bytes],
+        directory: Directory | None = None,
     ) -> None:
         """Start with `config`.
 
         `now` is the monotonic clock in seconds, `wall_clock` is Unix time at that moment, and
-        `random(n)` returns n unpredictable bytes. Raises InvalidInputError as `configure` does.
+        `random(n)` returns n unpredictable bytes. Whom `directory` knows becomes a peer when there is
+        a reason (see roster). Raises InvalidInputError as `configure` does.
         """
         _check(config)
         identity = PrivateKey(config.private_key)
@@ -129,8 +139,8 @@ class Engine:
         self._checker = MacChecker(identity.public, random, now)
         self._load = LoadGauge(now)
         self._limiter = SourceLimiter()
-        self._peers: dict[bytes, Peer] = {}
-        self._control = Control(self._local, self._peers, now)
+        self._peers = Roster(self._local, directory)
+        self._peers.broker = self._control = Control(self._local, self._peers, now)
         self._receiver = Receiver(self._local, self._control)
         self._take_config(config, now)
 
@@ -164,9 +174,7 @@ class Engine:
         self._local.serves = config.forward
         self._local.stun_port = config.stun_port
         self._receiver.configure(config)
-        kept = {peer.public_key for peer in config.peers}
-        for key in self._peers.keys() - kept:
-            self._peers.pop(key).close()
+        self._peers.keep_only(config.peers)
         changed: list[Peer] = []
         registered: list[PeerRegistered] = []
         if config.private_key != old.private_key:
@@ -181,9 +189,7 @@ class Engine:
             elif peer.config != wanted or config.forward != old.forward:
                 peer.reconfigure(wanted, now)
                 changed.append(peer)
-        self._local.routes = RoutingTable(
-            (network, self._peers[peer.public_key]) for peer in config.peers for network in peer.allowed_ips
-        )
+        self._local.routes = self._peers.routes(config.peers)
         self._control.configure(config)
         self._outbox.events.extend(registered)
         for peer in changed:
@@ -230,6 +236,8 @@ class Engine:
         if length is None:
             return Drop.MALFORMED_PACKET
         peer = self._local.routes.lookup(ip_destination(bare))
+        if peer is None or peer is self._local.server:  # it has what nobody else has
+            peer = self._peers.at(ip_destination(bare)) or peer
         if peer is None:
             return Drop.NO_ROUTE
         return peer.send_packet(Packet(packet.buffer, packet.start, packet.start + length), now)
@@ -320,10 +328,10 @@ class Engine:
         message = unpack_initiation(data)
         noise = Responder(self._local.identity)
         try:
-            peer = self._peers.get(noise.read_static(message.ephemeral, message.static))
-            if peer is None:
+            key = noise.read_static(message.ephemeral, message.static)
+            if not self._peers.expects(key):
                 return Drop.UNKNOWN_PEER
-            static_shared = peer.handshake.static_shared
+            static_shared = self._peers.static_shared(key)
             if static_shared is None:
                 return Drop.LOW_ORDER_KEY
             timestamp = noise.read_payload(static_shared, message.timestamp)
@@ -331,6 +339,9 @@ class Engine:
             return Drop.NOT_AUTHENTIC
         except LowOrderKeyError:
             return Drop.LOW_ORDER_KEY
+        peer = self._peers.find(key)  # who turns up becomes a peer now, with the key proven, and not before
+        if peer is None:
+            return Drop.UNKNOWN_PEER
         return peer.handshake.accept_initiation(noise, message, timestamp, source, len(data), now)
 
     def _handle_response(self, data: memoryview, source: Place, now: float) -> Drop | None:
@@ -399,9 +410,15 @@ class Engine:
         return self._outbox.events.popleft() if self._outbox.events else None
 
     def status(self, now: float) -> tuple[PeerStatus, ...]:
-        """Return the state of each peer, in the order of the configuration."""
-        peers = (self._peers[peer.public_key] for peer in self._config.peers)
+        """Return the state of each peer, in the order of the configuration, then of their coming."""
+        everybody = self._peers.everybody(self._config.peers)
+        peers = (self._peers[peer.public_key] for peer in everybody)
         return tuple(peer_status(peer, self._local, now) for peer in peers)
+
+    def status_of(self, name: str, now: float) -> PeerStatus | None:
+        """Return the state of the peer of that name; None where there is none."""
+        peer = next((peer for peer in self._peers.values() if peer.config.name == name), None)
+        return None if peer is None else peer_status(peer, self._local, now)
 
     def why(self, public_key: bytes, now: float) -> tuple[CandidateStatus, ...]:
         """Return every known way to a client, with why it is the path or not; () for any other peer."""

@@ -38,6 +38,14 @@ class HandshakeGaveUp:
 
 
 @dataclass(frozen=True, slots=True)
+class HandshakeUnanswered:
+    """Nothing at all was heard of `peer` since it was asked for a session; it is asked on, and for long."""
+
+    peer: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointChanged:
     """An authentic message of `peer` came from somewhere new; answers go there from now on."""
 
@@ -124,6 +132,7 @@ Event = (
     PeerRegistered
     | HandshakeCompleted
     | HandshakeGaveUp
+    | HandshakeUnanswered
     | EndpointChanged
     | HelloReceived
     | SessionErased

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ltk.protocol.cookie import MacWriter
 from ltk.protocol.drops import Drop
+from ltk.protocol.events import HandshakeUnanswered
 from ltk.protocol.local import Local
 from ltk.protocol.messages import (
     CookieReply,
@@ -40,6 +41,7 @@ class _Asked(NamedTuple):
     own_index: int
     noise: Initiator
     message: bytes
+    heard: int  # datagrams of the peer until then
 
 
 class Handshake:
@@ -108,8 +110,20 @@ class Handshake:
             self.forget_asked()
             self._local.counts["gave-up"] += 1
             return False
+        self._tell_of_silence(now)
         self._initiate(now)
         return True
+
+    def _tell_of_silence(self, now: float) -> None:
+        """Report once in each attempt that nothing at all is heard; a lost message of a rekey is not that."""
+        waited = now - self._attempts_from
+        if self._asked is not None and self._asked.heard == self._heard and waited < 2 * REKEY_TIMEOUT:
+            self._local.outbox.events.append(HandshakeUnanswered(self._peer.config.name, waited))
+
+    @property
+    def _heard(self) -> int:
+        sender = self._peer.sender
+        return sender.direct.rx_packets + sender.relayed.rx_packets
 
     def repeat(self, now: float, place: Place | None = None) -> None:
         """Say once more what was asked, to one more `place` or to all.
@@ -140,7 +154,7 @@ class Handshake:
         parts = noise.write_initiation(static_shared, local.timestamp(now))
         index = local.new_index()
         message = self._macs.write(pack_initiation(Initiation(index, *parts)), now)
-        self._asked = _Asked(index, noise, message)
+        self._asked = _Asked(index, noise, message, self._heard)
         local.handshakes[index] = peer
         local.counts["initiated"] += 1
         self._last_sent = now

@@ -13,8 +13,16 @@ from pathlib import Path
 
 from ltk.errors import InvalidInputError
 from ltk.kernel import paths
-from ltk.node.config import decode_key, fingerprint, read_key_file
+from ltk.node.config import (
+    SECRET_LIMIT,
+    clean_secret,
+    decode_key,
+    fingerprint,
+    read_key_file,
+    read_private_file,
+)
 from ltk.protocol import primitives
+from ltk.protocol.shared_secret import SharedSecret
 from ltk.reconcile.resources import Secret
 from ltk.topology.expanded import Node, Role, SecretSource, Topology
 
@@ -37,18 +45,21 @@ def keyring(topology: Topology) -> Keyring:
     """
     public: dict[str, str] = {}
     secrets = []
+    shared = _shared_secret(topology)
     for node in topology.nodes:
         if node.role is Role.HOST:
             continue
         if node.role is Role.WIREGUARD and node.public_key:
             public[node.name] = node.public_key
             continue
-        private = _private_key(topology.name, node)
+        private = _private_key(topology.name, node, shared)
         public[node.name] = primitives.encode_key(primitives.public_key_of(private))
         secrets.append(_secret(paths.key_file(topology.name, node.name), private))
     psk_id = None
+    preshared = None if shared is None else shared.preshared_key
     if topology.psk:
         preshared = _resolve(topology.psk, "the pre-shared key")
+    if preshared is not None:
         psk_id = fingerprint(preshared)
         secrets.append(_secret(psk_file(topology.name), preshared))
     return Keyring(public, tuple(secrets), psk_id)
@@ -76,13 +87,35 @@ def _secret(path: Path, key: bytes) -> Secret:
     return Secret("", str(path), fingerprint(key), primitives.encode_key(key))
 
 
-def _private_key(topology: str, node: Node) -> bytes:
+def _private_key(topology: str, node: Node, shared: SharedSecret | None) -> bytes:
     if node.private_key:
         return _resolve(node.private_key, f"the private key of {node.name}")
+    if shared is not None:
+        return shared.private_key(node.addresses[0].ip)
     kept = paths.key_file(topology, node.name)
     if kept.exists():
         return read_key_file(kept)
     return primitives.private_key_from_random(os.urandom(primitives.KEY_SIZE))
+
+
+def _shared_secret(topology: Topology) -> SharedSecret | None:
+    """What all keys follow from that nobody has stated; None where nothing is said of a secret."""
+    source, doing = topology.secret, "reading the network's secret"
+    if source is None:
+        return None
+    match source.kind:
+        case "file":
+            content = read_private_file(Path(source.value), SECRET_LIMIT + 2, doing=f"{doing} {source.value}")
+        case "env":
+            hint = f"Put the secret into it, such as `ltk keygen` makes one: export {source.value}=…"
+            text = os.environ.get(source.value)
+            if text is None:
+                problem = f"the environment variable {source.value} is not set"
+                raise InvalidInputError(doing, problem, hint=hint)
+            content = os.fsencode(text)
+        case "command":
+            content = os.fsencode(_output_of(source.value, doing))
+    return SharedSecret(clean_secret(content, doing=doing), topology.subnets[0])
 
 
 def _resolve(source: SecretSource, what: str) -> bytes:

@@ -21,6 +21,7 @@ from ltk.testing import (
     broken_rollbacks,
     broken_routers,
     broken_searches,
+    broken_secrets,
     broken_sessions,
 )
 from ltk.testing.breaking import MUTANTS
@@ -36,6 +37,7 @@ BROKEN = (
     broken_rollbacks,
     broken_routers,
     broken_searches,
+    broken_secrets,
     broken_sessions,
 )  # they register their mutants as they are imported
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts

@@ -75,6 +75,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
         pairs=pairs_of(spec, expanded),
         lab=lab,
         checks=claims_of(spec, folder),
+        secret=_secret(spec.network.secret, folder),
     )
     check_in_lab(topology, findings)
     if spec.lab is not None and spec.lab.faults:

@@ -214,6 +214,7 @@ class Topology:
     pairs: tuple[Pair, ...]  # those of which the file says something of their own
     lab: Lab | None
     checks: tuple[Check, ...] = ()
+    secret: SecretSource | None = None  # from which the keys follow of the nodes that have none
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError where there is none."""

@@ -200,6 +200,8 @@ class NetworkSpec(Spec):
     """The largest packet that the tunnel carries whole, in bytes; with an IPv6 subnet at least 1280."""
     psk: SecretSpec | None = None
     """A pre-shared key mixed into every handshake: {file: …}, {env: …} or {command: …}."""
+    secret: SecretSpec | None = None
+    """A secret from which the keys follow of all nodes that have none: {file: …}, {env: …}, {command: …}."""
     p2p: P2pWish = P2p.ON_DEMAND
     """When two clients look for a direct path: at their first packet, always (eager), or never (off)."""
 

@@ -45,6 +45,8 @@ def as_mapping(topology: Topology) -> dict[str, Any]:
     network: dict[str, Any] = {"subnet": _texts(topology.subnets), "mtu": topology.mtu}
     if topology.psk is not None:
         network["psk"] = _secret(topology.psk)
+    if topology.secret is not None:
+        network["secret"] = _secret(topology.secret)
     file: dict[str, Any] = {
         "name": topology.name,
         **({"network": network} if topology.subnets else {}),

@@ -32,9 +32,9 @@ Position: TypeAlias = tuple[int, int]  # line and column, from 1
 
 _TAG = "tag:yaml.org,2002:"
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as PyYAML counts them
-_SECRET_KEYS = frozenset({"psk", "private_key"})  # keys whose values must not be shown ...
+_SECRET_KEYS = frozenset({"psk", "private_key", "secret"})  # keys whose values must not be shown ...
 _SECRET_SOURCES = frozenset({"file", "env", "command"})  # ... unless they only say where the secret is
-_CLEAR_SECRET = re.compile(r"""(\b(?:psk|private_key)["']?\s*:\s*)([^\s{][^,}]*)""")
+_CLEAR_SECRET = re.compile(r"""(\b(?:psk|private_key|secret)["']?\s*:\s*)([^\s{][^,}]*)""")
 
 
 @dataclass(slots=True)

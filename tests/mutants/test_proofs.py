@@ -40,6 +40,7 @@ LANS = "tests/integration/test_lans.py"
 PLAN = "tests/unit/reconcile"
 PROTOCOL = "tests/unit/protocol"
 HARD = f"{PROTOCOL}/test_p2p_hard.py"
+SECRET_NETWORK = f"{PROTOCOL}/test_secret_network.py"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
 )
@@ -466,6 +467,31 @@ PROOFS = (
         "guard-dies-with-the-terminal",
         f"{CONFIRM}::test_the_guard_outlives_the_terminal_and_the_shell_of_the_apply",
         "the change stays, though nobody has confirmed it",
+    ),
+    Proof(
+        "secret-key-without-address",
+        f"{PROTOCOL}/test_shared_secret.py::test_each_address_has_a_key_of_its_own",
+        "assert len(keys) == 256",
+    ),
+    Proof(
+        "secret-answers-strangers",
+        f"{SECRET_NETWORK}::test_a_client_with_another_secret_gets_no_answer_and_leaves_no_trace",
+        "datagrams that the server has answered with",
+    ),
+    Proof(
+        "secret-no-newcomers",
+        f"{SECRET_NETWORK}::test_two_homes_that_nobody_has_configured_become_direct_and_lose_nothing",
+        "assert sorted(peers_of(world.server)) == [a.name, b.name]",
+    ),
+    Proof(
+        "secret-peer-before-proof",
+        f"{SECRET_NETWORK}::test_who_does_not_prove_a_key_becomes_no_peer",
+        "assert peers_of(world.server) == []",
+    ),
+    Proof(
+        "adhoc-device-stays",
+        "tests/integration/test_adhoc.py::test_nothing_is_left_of_a_command_however_it_ends[SIGKILL]",
+        'for host in ("hub", "alice")} == clean',
     ),
 )
 

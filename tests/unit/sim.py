@@ -22,6 +22,7 @@ from sim_net import INTERNET_DELAY, Clock, Datagram, Nat, NatKind, Segment, Wire
 from sim_packets import BULKY, PACKET_SIZE, Flow, Ledger, Packet
 
 from ltk.protocol.config import HardNat, P2p, PathPolicy, PeerKind
+from ltk.protocol.directory import Directory
 from ltk.protocol.engine import (
     Endpoint,
     Engine,
@@ -123,6 +124,7 @@ class Node:
             now=world.now,
             wall_clock=WALL_CLOCK + world.now,
             random=world.random.randbytes,
+            directory=world.directory_of(self),
         )
         self.engine.set_local_endpoints((self.endpoint,), world.now)
         self.drain()
@@ -344,6 +346,10 @@ class Simulation(Clock):
             peers=peers,
             stun_port=STUN_PORT if node is self.server else 0,
         )
+
+    def directory_of(self, node: Node) -> Directory | None:
+        """Who may turn up at this node without being configured."""
+        return None
 
     def server_as_peer(self) -> PeerConfig:
         """The server in a client's configuration."""

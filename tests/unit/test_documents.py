@@ -71,7 +71,7 @@ def test_every_command_and_option_is_described() -> None:
             for name in parameter.opts
             if name.startswith("--") and name != "--output"
         }
-        assert own == set(re.findall(r"--[a-z-]+", described)), verb
+        assert own == set(re.findall(r"--[a-z0-9-]+", described)), verb
 
 
 def test_every_exit_status_is_described() -> None:

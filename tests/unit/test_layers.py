@@ -45,6 +45,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "ltk.protocol.config",
         "ltk.protocol.primitives",
         "ltk.protocol.segments",
+        "ltk.protocol.shared_secret",
         "ltk.supervise.client",
         "ltk.topology",
     ),

@@ -9,7 +9,14 @@ import pytest
 from ltk.node.log import say
 from ltk.node.notify import DEVICE_GONE, READY, Notifier
 from ltk.node.report import describe
-from ltk.protocol.engine import Endpoint, EndpointChanged, HandshakeCompleted, HandshakeGaveUp, SessionErased
+from ltk.protocol.engine import (
+    Endpoint,
+    EndpointChanged,
+    HandshakeCompleted,
+    HandshakeGaveUp,
+    HandshakeUnanswered,
+    SessionErased,
+)
 
 OLD, NEW = Endpoint("192.0.2.1", 1), Endpoint("2001:db8::1", 2)
 
@@ -20,6 +27,10 @@ OLD, NEW = Endpoint("192.0.2.1", 1), Endpoint("2001:db8::1", 2)
         (HandshakeCompleted("hub", initiator=True), "hub: handshake completed, asked for by us"),
         (HandshakeCompleted("hub", initiator=False), "hub: handshake completed, asked for by them"),
         (HandshakeGaveUp("hub", 3), "hub: no answer to any handshake; 3 waiting packets dropped"),
+        (
+            HandshakeUnanswered("hub", 5.2),
+            "hub: no answer for 5 s, and nothing else was heard of it; asking on",
+        ),
         (EndpointChanged("hub", None, NEW), "hub: reached at [2001:db8::1]:2"),
         (EndpointChanged("hub", OLD, NEW), "hub: moved from 192.0.2.1:1 to [2001:db8::1]:2"),
         (SessionErased("hub"), "hub: keys erased"),

@@ -48,6 +48,28 @@ def test_both_families_are_served_and_none_is_seen_mapped(
         assert bytes(into[:4]) == b"back"
 
 
+def test_a_socket_at_one_address_hears_what_comes_there_and_nothing_else() -> None:
+    udp = Udp.open(0, Counter(), host="127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(5)
+        peer.bind(("127.0.0.2", 0))
+        to = Endpoint("127.0.0.2", peer.getsockname()[1])
+        assert udp.send(b"there", to)
+        assert peer.recvfrom(64) == (b"there", ("127.0.0.1", udp.port))
+        peer.sendto(b"elsewhere", ("127.0.0.3", udp.port))
+        peer.sendto(b"back", ("127.0.0.1", udp.port))
+        into = buffer()
+        assert udp.receive(into) == (4, 4, to)
+        assert bytes(into[:4]) == b"back"
+        assert udp.receive(into) is None
+    udp.close()
+
+
+def test_an_address_that_the_machine_does_not_have_is_told() -> None:
+    with pytest.raises(LtkError, match=r"this machine does not have the address 192\.0\.2\.1"):
+        Udp.open(0, Counter(), host="192.0.2.1")
+
+
 def test_nothing_to_read_is_none_and_no_error(udp: Udp) -> None:
     assert udp.receive(buffer()) is None
     assert not udp.drops

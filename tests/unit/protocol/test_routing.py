@@ -32,6 +32,16 @@ def test_the_longest_prefix_wins_in_both_families():
     assert lookup(routes, "fd00:1::9") == "host"
 
 
+def test_a_route_that_is_added_counts_from_then_on_whatever_was_looked_up_before():
+    routes = table(wide="10.0.0.0/8")
+    assert [lookup(routes, "10.0.0.3"), lookup(routes, "fd00::3")] == ["wide", None]
+    routes.add(ip_network("10.0.0.3/32"), "host")
+    routes.add(ip_network("10.0.0.0/16"), "between")
+    routes.add(ip_network("fd00::3/128"), "six")
+    assert [lookup(routes, "10.0.0.3"), lookup(routes, "fd00::3")] == ["host", "six"]
+    assert [lookup(routes, "10.0.0.4"), lookup(routes, "10.1.0.4")] == ["between", "wide"]
+
+
 def test_a_default_route_catches_its_own_family_only():
     routes = table(four="0.0.0.0/0")
     assert lookup(routes, "255.255.255.255") == "four"

@@ -13,7 +13,7 @@ from ltk.topology.stored import from_json, to_json
 STORIES = sorted((Path(__file__).parents[3] / "topologies").glob("*.yaml"))
 EVERYTHING = """
 name: everything
-network: {subnet: [10.0.0.0/24, "fd00::/64"], mtu: 1400, psk: {env: PSK}, p2p: eager}
+network: {subnet: [10.0.0.0/24, "fd00::/64"], mtu: 1400, psk: {env: PSK}, secret: {file: s}, p2p: eager}
 nodes:
   hub: {role: server, listen: 9000, isolation: true, routes: [172.20.0.0/24, "fd01::/64"]}
   alice: {p2p: off, private_key: {command: pass alice}}
