@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ltk.cli import rootless
 from ltk.cli.awaited import Guarded
 from ltk.cli.changes import Progress, as_json, count
 from ltk.cli.common import emit, expanded, output_option, say, text_of, topology_argument, yes_option
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     envvar="LTK_CONFIRM",
     help="Undo it after TIME, such as 60s, unless `ltk confirm` comes first; auto: the file's checks decide.",
 )
+@click.option("--hosts", is_flag=True, help="Have Ansible do it on each of its machines, over SSH.")
+@click.option("--package", metavar="FILE", help="With --hosts: install this where ltk is missing.")
 @yes_option
 @output_option
-def command(topology: str, only: str | None, within: str | None, output: str) -> None:
+def command(
+    topology: str, only: str | None, within: str | None, hosts: bool, package: str | None, output: str
+) -> None:
     """Converge: create what is missing, change what differs, remove what is not wanted any more.
 
     A second run finds nothing to do and writes nothing. The result is looked at again before this says that
@@ -41,6 +46,12 @@ def command(topology: str, only: str | None, within: str | None, output: str) ->
     """
     from dataclasses import asdict
 
+    if hosts or package is not None:
+        from ltk.cli import fleet
+
+        fleet.refuse(topology, hosts=hosts, within=within)
+        fleet.apply(topology, only, package, output)
+        return
     begin = time.monotonic()
     text = text_of(topology)
     plan = _saved(text)
@@ -58,6 +69,7 @@ def command(topology: str, only: str | None, within: str | None, output: str) ->
             raise InvalidInputError(
                 f"applying {wanted.name}", f"--only: there is no node {place!r}", hint=hint
             )
+    rootless.refuse_real_host(wanted)
     from ltk.reconcile.apply import converge  # only now: what is refused is refused at once
     from ltk.reconcile.remembered import remember
 

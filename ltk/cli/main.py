@@ -10,6 +10,7 @@ import gc
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -45,6 +46,18 @@ VERBS = {
 BRIEF = {"apply", "destroy", "gc", "plan", "status", "validate"}  # make much, and end before it is garbage
 COLLECT_AFTER = 100_000  # objects; as seldom as that, the collector takes a tenth less of a large lab's look
 INTERRUPTED = 130  # as shells report SIGINT
+COMPLETING = "_LTK_COMPLETE"  # set by the shell where it wants the words that could follow
+
+
+class Standing(click.Context):
+    """Of a verb: an ordinary user's moves into their own namespaces between its arguments and its work."""
+
+    def invoke(self, callback: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if os.geteuid() != 0:
+            from ltk.cli import rootless
+
+            rootless.stand(self)
+        return super().invoke(callback, *args, **kwargs)
 
 
 class Verbs(click.Group):
@@ -59,6 +72,7 @@ class Verbs(click.Group):
 
         found = importlib.import_module(f"ltk.cli.{cmd_name}").command
         assert isinstance(found, click.Command)
+        found.context_class = Standing
         for parameter in found.params:
             if isinstance(parameter, click.Option) and parameter.envvar is None and parameter.name:
                 parameter.envvar = f"LTK_{parameter.name.upper()}"
@@ -90,6 +104,10 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run `ltk` with `arguments`; returns the exit status and never lets a traceback out."""
     try:
+        if COMPLETING in os.environ and os.geteuid() != 0:
+            from ltk.cli import rootless
+
+            rootless.look_in()
         status = cli.main(arguments, prog_name="ltk", standalone_mode=False)
     except click.ClickException as error:
         error.show()

@@ -143,7 +143,16 @@ def enter_with_sysfs(name: str) -> None:
     _call("unshare", doing, CLONE_NEWNS)
     _call("mount", doing, b"none", b"/", None, MS_REC | MS_SLAVE, None)
     _libc.umount2(b"/sys", MNT_DETACH)  # where /sys was not mounted there is nothing to take away
-    _call("mount", doing, name.encode(), b"/sys", b"sysfs", 0, None)
+    _show_devices(doing, name)
+
+
+def _show_devices(doing: str, name: str) -> None:
+    if _libc.mount(name.encode(), b"/sys", b"sysfs", 0, None) != 0:
+        code = ctypes.get_errno()
+        # in a user namespace the kernel shows no /sys that shows more than the one that there is: in a
+        # container parts of that are hidden. Then it stays, and is wrong about devices and nothing else
+        if code != errno.EPERM:
+            raise LtkError(doing, f"mounting /sys: {os.strerror(code)}")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltk.errors import LtkError, MissingError
-from ltk.kernel import messages, netns, nft, offloads, sysctl, tuntap
+from ltk.kernel import messages, netns, nft, offloads, tuntap, userns
 from ltk.kernel.netlink import Netlink
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits; linux/capability.h
@@ -53,11 +53,15 @@ def _effective_capabilities() -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
 
 
-def findings() -> list[Finding]:
-    """Look at everything. Without privilege most is unknown, and the first finding says so."""
+def findings(refused: MissingError | None = None, room: str | None = None) -> list[Finding]:
+    """Look at everything. Without privilege most is unknown, and the first finding says so.
+
+    `refused` is why an ordinary user cannot be root of namespaces of their own, `room` the size of the
+    machine's table of neighbours, where it can be seen.
+    """
     root = os.geteuid() == 0
     found = [
-        Finding("root", root, f"user {os.geteuid()}", "Run ltk as root."),
+        _root(refused),
         Finding(
             "python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."
         ),
@@ -74,7 +78,7 @@ def findings() -> list[Finding]:
         found += [_tried(*trial) for trial in _TRIALS]
     if root:
         found += offload_findings()
-    if (room := sysctl.read(NEIGHBOURS)) is not None:  # to be seen in the machine's own namespace only
+    if room is not None:
         found.append(
             Finding(
                 "neighbours",
@@ -93,6 +97,18 @@ def findings() -> list[Finding]:
         _program("wireguard-go", "apt-get install wireguard-go wireguard-tools", needed=False),
     ]
     return found
+
+
+def _root(refused: MissingError | None) -> Finding:
+    if refused is not None:
+        return Finding(
+            "root", False, f"{refused.doing}: {refused.problem}", refused.hint or "Run ltk as root."
+        )
+    outside = userns.owner()
+    detail = "user 0" if outside is None else f"user {outside}, in a user namespace"
+    if os.geteuid() != 0:
+        detail = f"user {os.geteuid()}"
+    return Finding("root", os.geteuid() == 0, detail, "Run ltk as root.")
 
 
 def offload_findings() -> list[Finding]:

@@ -78,4 +78,8 @@ def _open(doing: str) -> int:
         return os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         hint = f"The kernel needs TUN support (CONFIG_TUN) and the node {CLONE_DEVICE}; see: ltk doctor"
+        if isinstance(error, PermissionError):
+            hint = (
+                f"It is for root alone here; elsewhere it is for everybody. As root: chmod 666 {CLONE_DEVICE}"
+            )
         raise MissingError(doing, f"{CLONE_DEVICE}: {error.strerror}", hint=hint) from error

@@ -34,8 +34,7 @@ def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
 
     What was brought up by `up()` and not taken down goes at the end of the session.
     """
-    if os.geteuid() != 0:
-        pytest.skip("a lab needs root, since it makes network namespaces and devices: run pytest as root")
+    leave = _become_root()
     from ltk.testing.lab import Lab
 
     made: list[Lab] = []
@@ -46,8 +45,25 @@ def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
         return lab
 
     yield make
-    for lab in made:
-        lab.down()
+    try:
+        for lab in made:
+            lab.down()
+    finally:
+        leave()
+
+
+def _become_root() -> Callable[[], None]:
+    """Move an ordinary user's pytest into the user's own namespaces, where its labs are; returns what leaves
+    them. Where that cannot be, the test is skipped and says so."""
+    if os.geteuid() == 0:
+        return lambda: None
+    from ltk.errors import LtkError
+    from ltk.rootless import place
+
+    try:
+        return place.enter().leave
+    except LtkError as error:
+        pytest.skip(f"a lab needs root, or namespaces of the user's own: {error}. {error.hint or ''}".strip())
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def _check_node(spec: TopologySpec, copy: NodeCopy, findings: Findings) -> None:
             (*path, "device"), f"{node.device} is another device's name", "choose another, such as wg0"
         )
     if copy.counted and node.count != 1:
-        for key in ("routes", "endpoint", "public_key", "private_key"):
+        for key in ("routes", "endpoint", "ssh", "public_key", "private_key"):
             if getattr(node, key):
                 findings.add(
                     (*path, key), "the copies of a counted node cannot share this", "leave it or count out"

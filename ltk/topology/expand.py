@@ -148,6 +148,7 @@ def _node(
         public_key=node.public_key,
         private_key=_secret(node.private_key, folder),
         run=program_of(node.run, folder),
+        ssh=node.ssh,
     )
 
 

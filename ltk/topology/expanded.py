@@ -104,6 +104,7 @@ class Node:
     public_key: str | None  # base64
     private_key: SecretSource | None
     run: Program | None = None  # what is kept running in it
+    ssh: str | None = None  # "[user@]host[:port]", where the machine is reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from ltk.topology.nats import (
     Unsolicited,
 )
 from ltk.topology.quantities import MICROSECONDS, duration_text, parse_duration, parse_rate, parse_share
+from ltk.topology.ssh import parse_ssh
 from ltk.topology.values import (
     MAX_PORT,
     UnreadableError,
@@ -116,6 +117,7 @@ Endpoint: TypeAlias = Annotated[
 Listener: TypeAlias = Annotated[
     str, _read_by(parse_listener), _text(r":\d{1,5}$", ["127.0.0.1:9586", "[::1]:9586"])
 ]
+Ssh: TypeAlias = Annotated[str, _read_by(parse_ssh), _text(None, ["root@hub.example.net"])]
 PublicKey: TypeAlias = Annotated[
     str,
     _read_by(parse_public_key),
@@ -236,6 +238,8 @@ class NodeSpec(NodeDefaults):
     """The subnet behind this node, or a list of several, which the others reach through it."""
     endpoint: Endpoint | None = None
     """HOST:PORT where the others reach it. In a lab this is not used: there it follows from the lab."""
+    ssh: Ssh | None = None
+    """[USER@]HOST[:PORT] for `ltk apply --hosts`. Default: the host of the endpoint, else the node's name."""
     public_key: PublicKey | None = None
     """The WireGuard public key, in base64. In a lab, keys are made for the nodes that have none."""
     private_key: SecretSpec | None = None

@@ -72,6 +72,7 @@ def _tunnel_end(node: Node) -> dict[str, Any]:
         "isolation": node.isolation if node.role is Role.SERVER else None,
         "p2p": _p2p(node),
         "metrics": node.metrics,
+        "ssh": node.ssh,
         "public_key": node.public_key,
         "private_key": _secret(node.private_key) if node.private_key is not None else None,
     }

@@ -62,27 +62,31 @@ class Lab:
         assert found, "a topology has a name"
         self.name = found[1]
 
+    def ltk(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run the command line as whoever the lab belongs to, which is root."""
+        return run_ltk(*arguments, status=status)
+
     def apply(self, *arguments: str) -> dict[str, Any]:
         """Apply; returns the JSON that `ltk apply` prints."""
         printed: dict[str, Any] = json.loads(
-            run_ltk("apply", str(self.path), "-o", "json", *arguments).stdout
+            self.ltk("apply", str(self.path), "-o", "json", *arguments).stdout
         )
         return printed
 
     def plan(self) -> list[dict[str, Any]]:
         """The changes that apply would make, as `ltk plan` prints them."""
-        done = run_ltk("plan", str(self.path), "-o", "json", status=None)
+        done = self.ltk("plan", str(self.path), "-o", "json", status=None)
         changes: list[dict[str, Any]] = json.loads(done.stdout)["changes"]
         assert done.returncode == (2 if changes else 0), done.stderr
         return changes
 
     def destroy(self) -> None:
         """Take it down; fine if it is not up."""
-        run_ltk("destroy", str(self.path))
+        self.ltk("destroy", str(self.path))
 
     def status(self) -> dict[str, Any]:
         """The JSON of `ltk status`: ltk's own word, to be compared with the network's."""
-        printed: dict[str, Any] = json.loads(run_ltk("status", self.name, "-o", "json").stdout)
+        printed: dict[str, Any] = json.loads(self.ltk("status", self.name, "-o", "json").stdout)
         return printed
 
     def peer(self, node: str, peer: str) -> dict[str, Any]:

@@ -48,14 +48,6 @@ def with_mounts(script: str) -> tuple[str, ...]:
 NO_NFT = with_mounts(f"mount --bind /dev/null {shutil.which('nft', path='/usr/sbin:/sbin:/usr/bin')}")
 NO_TUN = with_mounts("mount -t tmpfs none /dev/net")
 NO_CAPABILITIES = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", *LTK)
-# The modules are read first: another user may not get as far as where they are installed.
-AS_NOBODY = """
-import os, ltk.cli.apply, ltk.cli.main, ltk.reconcile.apply, ltk.topology.load, ltk.protocol.primitives
-ltk.protocol.primitives.public_key_of(b"k" * 32)
-os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
-ltk.cli.main.main()
-"""
-NOT_ROOT = (sys.executable, "-c", AS_NOBODY)
 
 
 UNKNOWN = [
@@ -124,13 +116,6 @@ MACHINE = (
     + [
         Case("no nft", ("nft", "not installed", "apt-get install nftables"), status=MISSING, ltk=NO_NFT),
         Case("no TUN", ("/dev/net/tun", "CONFIG_TUN", "ltk doctor"), status=MISSING, ltk=NO_TUN),
-        Case(
-            "not root",
-            ("user 65534", "namespaces", "root"),
-            arguments=("apply", "-", "-o", "json"),
-            status=MISSING,
-            ltk=NOT_ROOT,
-        ),
         Case(
             "root without capabilities",
             ("CAP_NET_ADMIN", "CAP_SYS_ADMIN", "container"),

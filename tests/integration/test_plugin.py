@@ -132,14 +132,6 @@ def test_what_a_failed_test_leaves_is_told_and_its_lab_is_gone(project: Path) ->
     assert netns.names() == []
 
 
-def test_without_root_tests_with_labs_are_skipped(project: Path) -> None:
-    (project / "test_both.py").write_text(BOTH_AT_ONCE.replace("import pathlib", "import os, pathlib"))
-    (project / "conftest.py").write_text("import os\nos.geteuid = lambda: 1000\n")
-    done = run_pytest(project, "-rs", "test_both.py")
-    assert outcomes(done) == {"skipped": 2}, done.stdout + done.stderr
-    assert "run pytest as root" in done.stdout
-
-
 def test_a_lab_is_gone_when_its_block_is_left_by_an_error() -> None:
     lab = Lab(Topology("gone").site("cloud", hosts=["web"]))
 

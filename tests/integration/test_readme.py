@@ -7,17 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from harness import REPOSITORY, run_ltk
 
+AS_A_USER = REPOSITORY / "docs" / "rootless.md"  # see test_rootless.py
 DOCUMENTS = [
     path
     for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
-    if "```console" in path.read_text()
+    if "```console" in path.read_text() and path != AS_A_USER
 ]
 COMMAND_LIMIT = 60.0  # seconds
 OMITTED = "..."  # a line that stands for any number of lines
@@ -96,13 +97,20 @@ def desk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_commands_of_the_document_do_what_it_shows(document: Path, desk: Path) -> None:
-    tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LTK_")}
+    do_what_it_shows(document, desk, dict(os.environ), lambda *words: [*words])
+
+
+def do_what_it_shows(
+    document: Path, desk: Path, variables: dict[str, str], command: Callable[..., list[str]]
+) -> None:
+    """Run all examples of a document in the folder `desk`; `command` is what a command line is put into."""
+    environment = {name: value for name, value in variables.items() if not name.startswith("LTK_")}
+    tools = f"{Path(sys.executable).parent}:{environment['PATH']}"
     examples = examples_in(document)
     assert examples
     for example in examples:
         done = subprocess.run(
-            ["sh", "-c", example.command],
+            command("sh", "-c", example.command),
             cwd=desk,
             env=environment | {"PATH": tools},
             stdout=subprocess.PIPE,

@@ -32,6 +32,7 @@ MATRIX = (
 CHECKS = "tests/integration/test_checks.py"
 PLUGIN = "tests/integration/test_plugin.py"
 FAULTS = "tests/integration/test_faults.py"
+ROOTLESS = "tests/integration/test_rootless.py"
 ROLLBACK = "tests/integration/test_rollback.py"
 KILLED = "tests/integration/test_killed_runs.py"
 CONFIRM = "tests/integration/test_confirm.py"
@@ -452,6 +453,21 @@ PROOFS = (
         "wire-without-a-queue-limit",
         f"{WIRE}::test_a_line_that_is_offered_twice_its_rate_carries_its_rate_and_refuses_the_rest",
         "5 s of the line",
+    ),
+    Proof(
+        "place-never-ends",
+        f"{ROOTLESS}::test_a_user_without_privilege_has_a_lab_and_the_machine_is_as_before",
+        "all of it to end",
+    ),
+    Proof(
+        "place-leaves-orphans",
+        f"{ROOTLESS}::test_what_was_killed_is_cleared_away_and_the_next_command_starts_clean[the keeper]",
+        "something of the lab has stayed",
+    ),
+    Proof(
+        "place-in-anybodys-folder",
+        f"{ROOTLESS}::test_a_folder_that_somebody_else_has_made_is_not_used",
+        "ltk status quickstart: status 3",
     ),
     Proof(
         "journal-after-the-fact",

@@ -26,12 +26,14 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "ltk.kernel": ("ltk.errors",),
     "ltk.node": ("ltk.errors", "ltk.protocol", "ltk.kernel"),
     "ltk.supervise": ("ltk.errors", "ltk.kernel", "ltk.node", "ltk.lab.conditions", "ltk.lab.wire"),
+    "ltk.rootless": ("ltk.errors", "ltk.kernel"),
     "ltk.lab": ("ltk.errors", "ltk.topology", "ltk.reconcile.resources", "ltk.reconcile.rules"),
     # what is there already is probed; it is made by the reconciler alone
     "ltk.lab.bench": ("ltk.errors", "ltk.topology", "ltk.lab", "ltk.reconcile.resources", "ltk.kernel"),
     "ltk.capture": ("ltk.errors", "ltk.protocol.messages", "ltk.protocol.stun"),
     "ltk.capture.record": ("ltk.errors", "ltk.capture", "ltk.kernel"),
     "ltk.capture.recording": ("ltk.errors", "ltk.capture", "ltk.kernel.packets"),
+    "ltk.fleet": ("ltk.errors", "ltk.topology"),
     "ltk.graph": ("ltk.errors", "ltk.topology"),
     "ltk.reconcile.resources": (),
     "ltk.reconcile.plan": ("ltk.errors", "ltk.reconcile.resources"),
@@ -83,7 +85,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pytest": ("ltk.testing",),
     "rich": ("ltk.cli",),
     "scapy": ("ltk.testing",),
-    "yaml": ("ltk.topology",),
+    "yaml": ("ltk.topology", "ltk.fleet"),
 }
 
 # The protocol takes time and randomness as arguments and does no input or output.

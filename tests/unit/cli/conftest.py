@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def ltk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(paths, "RUN", tmp_path / "run")
     monkeypatch.setattr(paths, "STATE", tmp_path / "state")
     monkeypatch.setattr(netns, "FOLDER", tmp_path / "netns")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # an ordinary user's would move into namespaces
 
     def call(*arguments: object) -> Said:
         status = run([str(each) for each in arguments])

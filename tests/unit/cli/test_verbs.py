@@ -142,7 +142,7 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it(ltk: Ltk, monkeypatch
         probe.Finding("nft", False, "not installed", "apt-get install nftables"),
         probe.Finding("iperf3", False, "not installed", "apt-get install iperf3", needed=False),
     ]
-    monkeypatch.setattr(probe, "findings", lambda: found)
+    monkeypatch.setattr(probe, "findings", lambda *_: found)
     said = ltk("doctor")
     assert said.status == 6
     assert "MISSING nft" in said.out

@@ -1,0 +1,1 @@
+"""Labs of ordinary users: namespaces of their own in which they are root, kept by a process of their own."""
