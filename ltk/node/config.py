@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ltk.errors import InvalidInputError
-from ltk.protocol.config import HardNat, P2p, PathPolicy
+from ltk.protocol.config import HardNat, P2p, PathPolicy, TransportMode
 
 VERSION = 1
 KEY_SIZE = 32  # bytes; Curve25519 points and scalars, pre-shared keys
@@ -88,7 +88,8 @@ class PeerSettings:
 class DaemonConfig:
     """All that a daemon is told. `listen` is a UDP port, 0 for any; `mtu` is the tunnel's, in bytes.
 
-    `metrics` is "address:port" or "[v6]:port", where they are served over HTTP; None: nowhere.
+    `metrics` is "address:port" or "[v6]:port", where they are served over HTTP; None: nowhere. `transport` is
+    how a client reaches its server, and whether a server can be reached over TCP: not with `udp`.
     """
 
     topology: str
@@ -103,6 +104,12 @@ class DaemonConfig:
     control: Path
     peers: tuple[PeerSettings, ...]
     metrics: str | None = None
+    transport: TransportMode = TransportMode.AUTO
+
+    @property
+    def listens_on_tcp(self) -> bool:
+        """Whether streams are accepted, at the port of the UDP socket."""
+        return self.role is Role.SERVER and self.transport is not TransportMode.UDP
 
     def to_json(self) -> dict[str, object]:
         """The JSON value that `from_json` reads back to an equal object."""
@@ -119,6 +126,7 @@ class DaemonConfig:
             "addresses": [str(address) for address in self.addresses],
             "control": str(self.control),
             "metrics": self.metrics,
+            "transport": self.transport.value,
             "peers": [peer.to_json() for peer in self.peers],
         }
 
@@ -144,6 +152,9 @@ class DaemonConfig:
             addresses=fields.parsed_list("addresses", ip_interface, "an address with its prefix length"),
             control=Path(fields.text("control")),
             metrics=fields.listener_or_none("metrics"),
+            transport=fields.parsed_or(
+                "transport", TransportMode, "one of " + ", ".join(TransportMode), TransportMode.AUTO
+            ),
             peers=tuple(
                 _peer(_Fields(entry, f"peers[{index}]", doing))
                 for index, entry in enumerate(fields.items("peers"))

@@ -24,6 +24,7 @@ from ltk.node.poller import Poller, Signals
 from ltk.node.report import describe, status, why
 from ltk.node.resolve import Resolver
 from ltk.node.scrape import PageServer
+from ltk.node.streams import open_listener
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerKind
@@ -89,6 +90,9 @@ class Daemon:
             undo.callback(tun.close)
             udp = Udp.open(config.listen, self._drops, offloads=self._offloads)
             undo.callback(udp.close)
+            listener = open_listener(udp.port) if config.listens_on_tcp else None
+            if listener is not None:
+                undo.callback(listener.close)
             stun = None
             if config.role is Role.SERVER:
                 stun = Udp.open(0, self._drops, number=STUN_SOCKET)
@@ -118,6 +122,7 @@ class Daemon:
             on_device_gone=self._device_gone,
             stun=stun,
         )
+        self._loop.streams.listen_at(listener)
         self._loop.use_tun(tun)
         self._addresses = AddressWatch(self._poller, self._tell_endpoints)
         self._tell_endpoints()
@@ -125,7 +130,8 @@ class Daemon:
 
     def run(self) -> None:
         """Work until told to stop."""
-        say("info", f"{self._config.node} is ready: {self._config.device}, UDP port {self._loop.udp.port}")
+        ports = _ports(self._loop)
+        say("info", f"{self._config.node} is ready: {self._config.device}, {ports}")
         say("info", f"offloads: {self._describe_offloads()}")
         self._config_in_force(None)  # a lab's daemons are asked for it all at once, and in a hurry
         self._notifier.tell(READY)
@@ -199,6 +205,11 @@ class Daemon:
             if config.listen not in (0, self._loop.udp.port):
                 udp = Udp.open(config.listen, self._drops, offloads=self._offloads)
                 undo.callback(udp.close)
+            listener = None
+            port = self._loop.udp.port if udp is None else udp.port
+            if config.listens_on_tcp and port != self._loop.streams.port:
+                listener = open_listener(port)
+                undo.callback(listener.close)
             if config.metrics != old.metrics:
                 self._move_metrics(config.metrics)
                 undo.callback(self._move_metrics, old.metrics)
@@ -209,10 +220,12 @@ class Daemon:
         self._resolver.want(_hosts(config))
         if udp is not None:
             self._loop.use_udp(udp)
+        if listener is not None or not config.listens_on_tcp:
+            self._loop.streams.listen_at(listener)
         if tun is not None:
             self._loop.use_tun(tun)
         self._tell_endpoints()
-        say("info", f"configured: {len(config.peers)} peers, {config.device}, UDP port {self._loop.udp.port}")
+        say("info", f"configured: {len(config.peers)} peers, {config.device}, {_ports(self._loop)}")
 
     def _serve_metrics(self, at: str | None) -> PageServer | None:
         if at is None:
@@ -280,6 +293,7 @@ class Daemon:
                     p2p=peer.p2p,
                     hard_nat=peer.hard_nat,
                     path=peer.path,
+                    transport=config.transport,
                 )
                 for peer in config.peers
             ),
@@ -326,6 +340,11 @@ class Daemon:
     def _stop_for(self, number: int) -> None:
         say("info", f"stopping for {signal.Signals(number).name}")
         self._loop.stop()
+
+
+def _ports(loop: Loop) -> str:
+    port = loop.udp.port
+    return f"UDP port {port}" if loop.streams.port is None else f"UDP and TCP port {port}"
 
 
 def _hosts(config: DaemonConfig) -> list[str]:

@@ -17,6 +17,7 @@ from functools import partial
 from ltk.errors import LtkError
 from ltk.node.inbox import Inbox, work
 from ltk.node.poller import BROKEN, IN, Poller
+from ltk.node.streams import Streams
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.buffers import buffer
@@ -34,7 +35,9 @@ NO_SOCKET = "udp-no-socket"  # a datagram from one more socket, while the proces
 
 
 class Loop:
-    """Moves packets between `tun`, `engine` and `udp` until `stop`. `stun` is a server's second socket.
+    """Moves packets between `tun`, `engine`, `udp` and `streams` until `stop`.
+
+    `stun` is a server's second socket.
 
     `on_event(event)` hears the engine's events, `on_device_gone(error)` once that the device has gone;
     the loop goes on without it, sessions and all, until `use_tun` gives it another.
@@ -66,6 +69,9 @@ class Loop:
         self._behind_since = clock()
         self._inbox = Inbox(drops)
         self._datagrams = buffer(PACKET_LIMIT)
+        self.streams = Streams(
+            poller, engine, drops, take=self._take_from_stream, drain=self.drain, clock=clock
+        )
         self._packet = buffer(HEADROOM + PACKET_LIMIT + TAILROOM)
         poller.watch(udp.fileno(), IN, self._udp_ready)
         if stun is not None:
@@ -99,6 +105,9 @@ class Loop:
         engine = self._engine
         while (transmit := engine.poll_transmit()) is not None:
             data, to, size, hops = transmit
+            if to.socket < 0:
+                self.streams.send(data, size or len(data), to)
+                continue
             udp = self._socket(to.socket) if to.socket else self.udp
             if udp is None:
                 continue
@@ -106,6 +115,8 @@ class Loop:
                 udp.send_burst(data, size, to)
             else:
                 udp.send(data, to, hops)
+        while (stream := engine.poll_connect()) is not None:
+            self.streams.connect(stream)
         while (number := engine.poll_closed()) is not None:
             self._closing.append(number)
         while (packet := engine.poll_deliver()) is not None:
@@ -120,6 +131,7 @@ class Loop:
             self._poller.forget(each.fileno())
             each.close()
         self._sockets.clear()
+        self.streams.close_all()
 
     def _socket(self, number: int) -> Udp | None:
         """Return a socket beside the main one, opened now if need be; None, counted, where it cannot be."""
@@ -139,6 +151,7 @@ class Loop:
         self._poller.watch(udp.fileno(), IN, partial(self._receive_all, udp))
 
     def _close_socket(self, number: int) -> None:
+        self.streams.close(number)
         closed = self._sockets.pop(number, None)
         if closed is not None:
             self._poller.forget(closed.fileno())
@@ -229,6 +242,9 @@ class Loop:
             self._engine.handle_datagram(data, source, now)
         if self._engine.queued > ENOUGH:
             self.drain()
+
+    def _take_from_stream(self, data: memoryview, size: int, source: Endpoint) -> None:
+        self._take(data, size, source, self._clock())
 
     def _deliver(self, packet: Buffer) -> None:
         if self.tun is None:

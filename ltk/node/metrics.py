@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 PATHS = ("direct", "relay")
 DIRECTIONS = ("tx", "rx")
+TRANSPORTS = ("udp", "tcp")
 
 
 class Statuses(Collector):
@@ -77,14 +78,21 @@ def _of_nodes(statuses: Mapping[str, Any]) -> Iterator[Metric]:
     announcements = _counter("ltk_announce_attempts", "Announcements to the server.", "result")
     handshakes = _counter("ltk_handshakes", "Handshakes by what became of them.", "result")
     drops = _counter("ltk_drops", "Datagrams and packets refused or lost, by reason.", "reason")
+    switches = _counter("ltk_transport_switches", "Changes between UDP and TCP to the server.")
+    transports = _gauge("ltk_transport", "1 for that by which the server is reached, else 0.", "transport")
+    streams = _gauge("ltk_streams", "TCP streams that are open or being opened.")
     for node, told in statuses.items():
+        switches.add_metric([node], told["transport_switches"])
+        for transport in TRANSPORTS if told["role"] == "client" else ():
+            transports.add_metric([node, transport], float(told["transport"] == transport))
+        streams.add_metric([node], told["streams"])
         for result, count in told["announcements"].items():
             announcements.add_metric([node, result], count)
         for result, count in told["handshakes"].items():
             handshakes.add_metric([node, result], count)
         for reason, count in told["drops"].items():
             drops.add_metric([node, reason], count)
-    yield from (announcements, handshakes, drops)
+    yield from (announcements, handshakes, drops, switches, transports, streams)
 
 
 def _counter(name: str, help_text: str, *labels: str) -> CounterMetricFamily:

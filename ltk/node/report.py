@@ -34,6 +34,7 @@ from ltk.protocol.engine import (
     Relay,
     SessionErased,
     Traffic,
+    TransportChanged,
 )
 from ltk.protocol.search import Method
 
@@ -54,6 +55,11 @@ def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]
         "state": "running",
         "device": {"name": config.device, "state": "gone" if loop.tun is None else "attached"},
         "listen": loop.udp.port,
+        "listen_tcp": loop.streams.port,
+        "transport": node.transport,
+        "transport_reason": node.transport_reason or None,
+        "transport_switches": node.transport_switches,
+        "streams": node.streams,
         "endpoint_observed": None if node.observed is None else endpoint_text(node.observed),
         "nat": _nat(node.nat),
         "announcements": {"sent": node.announce_attempts, "acknowledged": node.announce_acks},
@@ -83,9 +89,9 @@ def describe(event: Event) -> str:
         case HandshakeUnanswered(peer, seconds):
             return f"{peer}: no answer for {seconds:.0f} s, and nothing else was heard of it; asking on"
         case EndpointChanged(peer, None, new):
-            return f"{peer}: reached at {endpoint_text(new)}"
+            return f"{peer}: reached at {_reached(new)}"
         case EndpointChanged(peer, Endpoint() as old, new):
-            return f"{peer}: moved from {endpoint_text(old)} to {endpoint_text(new)}"
+            return f"{peer}: moved from {_reached(old)} to {_reached(new)}"
         case HelloReceived(peer, version, capabilities):
             return f"{peer}: speaks ltk {version}, capabilities {capabilities:#x}"
         case SessionErased(peer):
@@ -107,6 +113,8 @@ def describe(event: Event) -> str:
         case NatClassified(nat):
             ports = f", its ports come in steps of {nat.step}" if nat.step else ""
             return f"the NAT's mapping is {_words(nat.mapping)}{ports}"
+        case TransportChanged(peer, transport, reason):
+            return f"{peer}: reached over {transport.upper()} from now on: {reason}"
         case _:
             return str(event)
 
@@ -115,6 +123,10 @@ def endpoint_text(endpoint: Endpoint) -> str:
     """The form "host:port", or "[v6]:port"."""
     host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
     return f"{host}:{endpoint.port}"
+
+
+def _reached(endpoint: Endpoint) -> str:
+    return f"{endpoint_text(endpoint)} over TCP" if endpoint.is_stream else endpoint_text(endpoint)
 
 
 def _place(place: Endpoint | Relay | None) -> str:

@@ -36,6 +36,14 @@ class HardNat(StrEnum):
     BIRTHDAY = "birthday"  # many ports of both sides, until two match
 
 
+class TransportMode(StrEnum):
+    """How a client reaches its server (see transport)."""
+
+    AUTO = "auto"  # over UDP, and over TCP where UDP gets no answer
+    UDP = "udp"
+    TCP = "tcp"
+
+
 class PathPolicy(StrEnum):
     """Which paths to another client may carry data."""
 
@@ -50,7 +58,7 @@ class PeerConfig:
 
     `keepalive` is WireGuard's persistent keepalive in seconds, 0 for none. Where it is positive
     and the endpoint is known, a handshake starts as soon as the peer is configured. `p2p`, `hard_nat`
-    and `path` count between two clients only.
+    and `path` count between two clients only, `transport` from a client to its server.
     """
 
     name: str
@@ -63,6 +71,7 @@ class PeerConfig:
     p2p: P2p = P2p.ON_DEMAND
     hard_nat: HardNat = HardNat.BIRTHDAY
     path: PathPolicy = PathPolicy.AUTO
+    transport: TransportMode = TransportMode.UDP
 
     @property
     def may_be_direct(self) -> bool:

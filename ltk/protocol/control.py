@@ -125,6 +125,11 @@ class Control:
         server.expect_answer(now)
         return True
 
+    def unseen(self, now: float) -> None:
+        """Note that the server sees this node by UDP no more."""
+        if self.announcer.unseen(now):
+            self._candidates_changed(now)
+
     # For the engine.
 
     def set_local_endpoints(self, endpoints: tuple[Endpoint, ...], now: float) -> None:
@@ -140,6 +145,9 @@ class Control:
     def handle_stun(self, message: memoryview, source: Endpoint, now: float) -> Drop | None:
         """Answer a request, as a server, or take the answer to one, as a client."""
         if not self._local.serves:
+            transport = None if self._local.server is None else self._local.server.transport
+            if transport is not None and transport.stun_answered(message, source, now):
+                return None
             asked = self._local.questions if source.socket else self.announcer
             return asked.answered(message, source, now)
         answer = stun.answer(message, source)
@@ -191,7 +199,8 @@ class Control:
             case Probe(challenge):
                 return self._answer_probe(peer, session, challenge, source, now)
             case ProbeReply(challenge):
-                return None if peer.paths is None else peer.paths.replied(challenge, source, now)
+                asked = peer.transport if peer.paths is None else peer.paths
+                return None if asked is None else asked.replied(challenge, source, now)
             case Expect() if peer.paths is not None:
                 return peer.paths.expected(frame, now)
             case Goodbye():

@@ -3,10 +3,11 @@
 After each `handle_*` and `configure`, the caller polls in this order:
 
 1. `poll_transmit` until None: datagrams to send, in this order;
-2. `poll_closed` until None: sockets that are needed no more;
-3. `poll_deliver` until None: IP packets for the TUN, in this order;
-4. `poll_event` until None;
-5. `next_timeout`, once: call `handle_timeout` then, or a little later.
+2. `poll_connect` until None: TCP streams to open;
+3. `poll_closed` until None: sockets and streams that are needed no more;
+4. `poll_deliver` until None: IP packets for the TUN, in this order;
+5. `poll_event` until None;
+6. `next_timeout`, once: call `handle_timeout` then, or a little later.
 
 Views that the polls return lie in buffers that the next `handle_*` or `configure` uses again. Where much goes
 out, packets may be handed over one after the other while `queued` is small, and polled for together.
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from ltk.errors import InvalidInputError
-from ltk.protocol.config import EngineConfig, P2p, PathPolicy, PeerConfig, PeerKind
+from ltk.protocol.config import EngineConfig, P2p, PathPolicy, PeerConfig, PeerKind, TransportMode
 from ltk.protocol.control import Control
 from ltk.protocol.cookie import LoadGauge, MacChecker, SourceLimiter
 from ltk.protocol.directory import Directory
@@ -43,6 +44,7 @@ from ltk.protocol.events import (
     PeerStatus,
     SessionErased,
     Traffic,
+    TransportChanged,
 )
 from ltk.protocol.frames import CandidateKind, Nat, NatMapping
 from ltk.protocol.local import Local
@@ -108,6 +110,8 @@ __all__ = [
     "Relay",
     "SessionErased",
     "Traffic",
+    "TransportChanged",
+    "TransportMode",
 ]
 
 
@@ -253,7 +257,7 @@ class Engine:
         """
         self._outbox.begin()
         kind = kind_of(data)
-        if kind is Kind.STUN:
+        if kind is Kind.STUN and not source.is_stream:
             drop = self._control.handle_stun(data, source, now)
         elif not self._listens_at(source.socket):
             drop = Drop.UNKNOWN_TYPE if source.socket == STUN_SOCKET else Drop.CLOSED_SOCKET
@@ -265,14 +269,15 @@ class Engine:
 
     def _listens_at(self, socket: int) -> bool:
         """Whether sessions may be spoken there: answers to what comes late would open a closed one again."""
+        if socket < 0:
+            return socket in self._local.streams
         return not socket or socket in self._local.sockets
 
     def _handle_relayed(self, data: memoryview, source: Endpoint, now: float) -> Drop | None:
         """Relay a datagram, as a server, or take what was relayed, as a client."""
         if self._config.forward:
             return self._control.relay.forward(data, source, now)
-        server = self._local.server
-        if server is None or source != server.endpoint:
+        if not self._local.is_server_at(source):
             return Drop.NOT_FROM_SERVER
         if len(data) == RELAY_HEADER_SIZE:
             return self._control.handle_notice(data, now)
@@ -306,6 +311,33 @@ class Engine:
             return
         for begin in range(0, len(data), size):
             self.handle_datagram(data[begin : begin + size], source, now)
+
+    # Streams.
+
+    def stream_accepted(self, source: Endpoint, now: float) -> int | None:
+        """Take a TCP stream that somebody has opened; return its number, None where it is to be closed.
+
+        What arrives on it, or is sent over it, has this number as the `socket` of its endpoint.
+        """
+        self._outbox.begin()
+        return self._local.streams.accept(source, now) if self._config.forward else None
+
+    def stream_opened(self, number: int, now: float) -> None:
+        """Note that a stream of `poll_connect` is open: what is sent over it arrives, or it ends."""
+        self._outbox.begin()
+        server = self._local.server
+        if server is not None and server.transport is not None:
+            server.transport.opened(number, now)
+
+    def stream_ended(self, number: int, now: float) -> None:
+        """Note that a stream was refused or has ended, without having been asked to close."""
+        self._outbox.begin()
+        owner = self._local.streams.ended(number)
+        if owner is not None and owner.endpoint is not None and owner.endpoint.socket == number:
+            owner.lose_stream()
+        server = self._local.server
+        if server is not None and server.transport is not None:
+            server.transport.ended(number, now)
 
     # Handshakes in.
 
@@ -391,12 +423,18 @@ class Engine:
         """Return the next to send, where to, and from which socket; None where there is no more."""
         return self._outbox.poll_transmit()
 
-    def poll_closed(self) -> int | None:
-        """Return the next socket that is to be closed; None where there is no more.
+    def poll_connect(self) -> Endpoint | None:
+        """Return the next TCP stream to open: where to, and its number; None where there is no more."""
+        return self._local.streams.poll_connect()
 
-        All but the main one and a server's second one are opened by the first datagram that leaves by them.
+    def poll_closed(self) -> int | None:
+        """Return the next socket, or stream, that is to be closed; None where there is no more.
+
+        All sockets but the main one and a server's second one are opened by the first datagram that leaves
+        by them.
         """
-        return self._local.sockets.poll_closed()
+        closed = self._local.sockets.poll_closed()
+        return self._local.streams.poll_closed() if closed is None else closed
 
     def poll_deliver(self) -> memoryview | None:
         """Return the next packet for the TUN, with offloads behind its virtio header; None for no more."""
@@ -428,12 +466,17 @@ class Engine:
     def node_status(self) -> NodeStatus:
         """Return how the server sees this node, and what the node has tried since its start."""
         announcer = self._control.announcer
+        transport = None if self._local.server is None else self._local.server.transport
         return NodeStatus(
             observed=self._local.observed,
             nat=self._local.nat,
             announce_attempts=announcer.attempts,
             announce_acks=announcer.acks,
             handshakes=dict(self._local.counts),
+            transport="tcp" if transport is not None and transport.uses_stream else "udp",
+            transport_reason="" if transport is None else transport.reason,
+            transport_switches=0 if transport is None else transport.switches,
+            streams=len(self._local.streams),
         )
 
 

@@ -11,6 +11,7 @@ from ltk.protocol.frames import CandidateKind, Nat
 from ltk.protocol.messages import Endpoint, Place
 
 PathName = Literal["direct", "relay", "none"]
+TransportName = Literal["udp", "tcp"]
 CandidateState = Literal["active", "doubted", "standby", "valid", "unproven"]
 
 
@@ -128,6 +129,15 @@ class NatClassified:
     nat: Nat
 
 
+@dataclass(frozen=True, slots=True)
+class TransportChanged:
+    """The server `peer` is reached by other means, for this reason."""
+
+    peer: str
+    transport: TransportName
+    reason: str
+
+
 Event = (
     PeerRegistered
     | HandshakeCompleted
@@ -143,6 +153,7 @@ Event = (
     | AttemptFailed
     | Observed
     | NatClassified
+    | TransportChanged
 )
 
 
@@ -221,3 +232,7 @@ class NodeStatus:
     announce_attempts: int
     announce_acks: int
     handshakes: Mapping[str, int]  # by result: initiated, answered, completed, gave-up
+    transport: TransportName  # by which the server is reached; of a server itself: udp
+    transport_reason: str
+    transport_switches: int  # from one to the other
+    streams: int  # over TCP, that are open or being opened

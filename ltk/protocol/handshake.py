@@ -104,6 +104,13 @@ class Handshake:
         else:
             self._initiate(now)
 
+    def ask_anew(self, now: float) -> None:
+        """Ask by another way than before, with a message of its own and at once."""
+        if self.static_shared is not None:
+            if not self.is_wanted:
+                self._attempts_from = now
+            self._initiate(now)
+
     def retry(self, now: float) -> bool:
         """Ask again, or return False where that has been done for long enough."""
         if now >= self._attempts_from + REKEY_ATTEMPT_TIME:
@@ -147,6 +154,8 @@ class Handshake:
             self._ask(self.static_shared, places, now)
         retry = now + REKEY_TIMEOUT + local.jitter(REKEY_JITTER)
         self._timers.arm(Timer.RETRY_HANDSHAKE, min(retry, self._attempts_from + REKEY_ATTEMPT_TIME))
+        if peer.transport is not None:
+            peer.transport.asked(now)
 
     def _ask(self, static_shared: bytes, places: Sequence[Place], now: float) -> None:
         local, peer = self._local, self._peer
@@ -210,10 +219,16 @@ class Handshake:
         except LowOrderKeyError:
             return Drop.LOW_ORDER_KEY
         session = Session(self._asked.own_index, message.sender, keys, initiator=True, created=now)
+        if self._peer.transport is not None:
+            self._peer.transport.answered(source, now)
         self._peer.heard_from(source, size, now)
         self._peer.use_initiated(session, now)
         return None
 
     def accept_cookie(self, reply: CookieReply, now: float) -> Drop | None:
         """Keep a cookie for the next handshake message; nothing is sent sooner for it."""
-        return None if self._macs.read_reply(reply, now) else Drop.UNASKED_COOKIE
+        if not self._macs.read_reply(reply, now):
+            return Drop.UNASKED_COOKIE
+        if self._peer.transport is not None:
+            self._peer.transport.cookie_received(now)
+        return None

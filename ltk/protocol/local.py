@@ -21,6 +21,7 @@ from ltk.protocol.primitives import PrivateKey
 from ltk.protocol.routing import RoutingTable
 from ltk.protocol.session import Session
 from ltk.protocol.sockets import Sockets
+from ltk.protocol.streams import Streams
 from ltk.protocol.timers import TimerQueue
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Local:
         "serves",
         "sessions",
         "sockets",
+        "streams",
         "stun_port",
         "stun_targets",
     )
@@ -84,6 +86,7 @@ class Local:
         self.observed: Endpoint | None = None  # where the server sees this node
         self.stun_targets: tuple[Endpoint, ...] = ()  # the server's STUN ports, the second one first
         self.sockets = Sockets()
+        self.streams = Streams(self.queue)
         self.questions = Questions(self.outbox, random)
         self.counts: Counter[str] = Counter()  # handshakes by result
         self._wall_offset = wall_clock - now
@@ -129,6 +132,13 @@ class Local:
     def relay_endpoint(self) -> Endpoint | None:
         """Where relayed datagrams are sent to; None where there is no server, or it is nowhere yet."""
         return None if self.server is None else self.server.endpoint
+
+    def is_server_at(self, source: Endpoint) -> bool:
+        """Return whether this node's server is heard there, by whichever of its ways."""
+        server = self.server
+        if server is None or source == server.endpoint:
+            return server is not None
+        return server.transport is not None and server.transport.knows(source)
 
     def send(self, datagram: bytes, place: Place) -> bool:
         """Queue a whole datagram; return False where the place is a relay that is nowhere yet."""

@@ -48,13 +48,18 @@ class Endpoint(NamedTuple):
     """Where a peer is reached on the underlay, and from which socket. IPv4 in dotted form, never v4-mapped.
 
     `socket` is this node's own number for one of its sockets: MAIN_SOCKET, a server's STUN_SOCKET, or one
-    that was opened to be seen from another port (see sockets). The same remote by two sockets is two
-    endpoints.
+    that was opened to be seen from another port (see sockets); below zero, one of its TCP streams (see
+    streams). The same remote by two sockets is two endpoints.
     """
 
     address: str
     port: int
     socket: int = 0
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is reached over TCP."""
+        return self.socket < 0
 
     def packed(self) -> bytes:
         """Return the address and port as bytes: 6 for IPv4, 18 for IPv6 (a zone is left out)."""

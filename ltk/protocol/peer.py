@@ -20,7 +20,6 @@ from ltk.protocol.events import (
     SessionErased,
 )
 from ltk.protocol.frames import (
-    CHALLENGE_SIZE,
     Frame,
     Goodbye,
     ObservedAs,
@@ -30,6 +29,7 @@ from ltk.protocol.frames import (
 from ltk.protocol.greeting import Greeting
 from ltk.protocol.handshake import REKEY_TIMEOUT, Handshake
 from ltk.protocol.keyring import Keyring
+from ltk.protocol.liveness import KEEPALIVE_TIMEOUT, Liveness
 from ltk.protocol.local import Local
 from ltk.protocol.messages import (
     Endpoint,
@@ -41,16 +41,12 @@ from ltk.protocol.sender import Sender
 from ltk.protocol.session import REJECT_AFTER_TIME, Session
 from ltk.protocol.surroundings import Broker
 from ltk.protocol.timers import Timer, Timers
+from ltk.protocol.transport import Transport
 from ltk.protocol.vnet import Packet, packet_of
 
-KEEPALIVE_TIMEOUT = 10.0  # seconds; as the next three from the WireGuard paper, section 6
-SUSPECT_AFTER = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT  # seconds; section 6.5
-REKEY_ON_RECEIVE_AFTER = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT  # seconds; section 6.2
-ERASE_AFTER = 3 * REJECT_AFTER_TIME  # seconds; section 6.3
+REKEY_ON_RECEIVE_AFTER = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT  # seconds; its section 6.2
+ERASE_AFTER = 3 * REJECT_AFTER_TIME  # seconds; its section 6.3
 MAX_STAGED = 128  # packets; the Linux implementation's MAX_STAGED_PACKETS
-
-# A peer that answers probes is known to be gone long before SUSPECT_AFTER.
-DOUBT_PEER_AFTER = 1.0  # seconds of silence until it is probed, and again until it is asked for a session
 
 
 class Peer:
@@ -61,7 +57,6 @@ class Peer:
 
     __slots__ = (
         "_broker",
-        "_doubts",
         "_local",
         "_staged",
         "_timers",
@@ -71,8 +66,10 @@ class Peer:
         "handshake",
         "keyring",
         "last_handshake",
+        "liveness",
         "paths",
         "sender",
+        "transport",
     )
 
     def __init__(self, config: PeerConfig, local: Local, broker: Broker) -> None:
@@ -86,7 +83,9 @@ class Peer:
         self._staged: deque[bytes] = deque()
         self.handshake = Handshake(self, local, self._timers)
         self.greeting = Greeting(self, local, self._timers)
+        self.liveness = Liveness(self, local, self._timers)
         self.paths: Paths | None = None
+        self.transport: Transport | None = None
         self._take_kind()
         self._start_over()
 
@@ -97,13 +96,19 @@ class Peer:
         elif not has_paths and self.paths is not None:
             self.paths.close()
             self.paths = None
+        is_server = self.config.kind is PeerKind.SERVER and not self._local.serves
+        if is_server and self.transport is None:
+            self.transport = Transport(self, self._local, self._broker)
+        elif not is_server and self.transport is not None:
+            self.transport.close()
+            self.transport = None
 
     def _start_over(self) -> None:
         """Have no key material."""
         self.keyring = Keyring(own_wins=self._local.identity.public < self.config.public_key)
         self.greeting.forget()
         self.last_handshake: float | None = None
-        self._doubts = 0
+        self.liveness.start_over()
 
     # Configuration.
 
@@ -113,6 +118,9 @@ class Peer:
         if config.endpoint is not None and config.endpoint != old.endpoint:
             self._move(config.endpoint, now)
         self._take_kind()
+        moved = (config.endpoint, config.transport) != (old.endpoint, old.transport)
+        if self.transport is not None and moved:
+            self.transport.start_over(now)
         if self.paths is not None:
             self.paths.configure(config, now)
             self._flush_staged(now)  # what has waited may have a way now
@@ -143,6 +151,8 @@ class Peer:
         self._timers.disarm_all()
         if self.paths is not None:
             self.paths.close()
+        if self.transport is not None:
+            self.transport.close()
         self._broker.unwant_channel(self)
         self._drop_staged(Drop.PEER_REMOVED)
 
@@ -153,6 +163,8 @@ class Peer:
         self.endpoint = self.config.endpoint
         if self.paths is not None:
             self.paths.forget("the peer has stopped")
+        if self.transport is not None:
+            self.transport.start_over(now)
         self.start_if_wanted(now)
 
     def _erase(self) -> None:
@@ -191,7 +203,8 @@ class Peer:
     @property
     def may_be_reached(self) -> bool:
         """Whether asking for a session makes sense."""
-        return self.paths is not None or self.endpoint is not None
+        known = self.endpoint if self.transport is None else self.config.endpoint
+        return self.paths is not None or known is not None
 
     @property
     def speaks_ltk(self) -> bool:
@@ -205,6 +218,8 @@ class Peer:
 
     def handshake_places(self, *, urgent: bool) -> Sequence[Place]:
         """Where to ask for a session."""
+        if self.transport is not None:
+            return self.transport.handshake_places
         return self.places if self.paths is None else self.paths.for_handshake(urgent=urgent)
 
     def answer_places(self, source: Place) -> Sequence[Place]:
@@ -213,13 +228,32 @@ class Peer:
 
     def _move(self, endpoint: Endpoint, now: float) -> None:
         old, self.endpoint = self.endpoint, endpoint
+        if endpoint.is_stream:
+            self._local.streams.proven(endpoint.socket, self, now)
         if old != endpoint:
             self._local.outbox.events.append(EndpointChanged(self.config.name, old, endpoint))
             self.tell_observed(now)
 
+    def _follows(self, source: Endpoint) -> bool:
+        """Whether the endpoint roams there, as WireGuard's do."""
+        return self.transport is None or self.transport.may_move_to(source)
+
+    def move_to(self, endpoint: Endpoint | None, now: float) -> None:
+        """Be reached there from now on, or nowhere."""
+        if endpoint is None:
+            self.endpoint = None
+        else:
+            self._move(endpoint, now)
+
+    def lose_stream(self) -> None:
+        """Note that the stream is no more over which a client of this server was reached."""
+        self.endpoint = self.config.endpoint
+
     def tell_observed(self, now: float, on: Session | None = None) -> None:
-        """Tell a client of this server where it is seen."""
-        if self._local.serves and self.speaks_ltk and self.endpoint is not None:
+        """Tell a client of this server where its UDP is seen."""
+        if not self._local.serves or not self.speaks_ltk or self.endpoint is None:
+            return
+        if not self.endpoint.is_stream:
             self.say(ObservedAs(self.endpoint, self._local.stun_port), now, on=on)
 
     # Packets out.
@@ -254,18 +288,10 @@ class Peer:
     def transmit_handshake(self, message: bytes, places: Sequence[Place], now: float) -> None:
         """Queue a handshake message."""
         self.sender.send_handshake(message, places)
-        self._after_sent(now)
-
-    def _after_sent(self, now: float) -> None:
-        self._timers.disarm(Timer.OWE_KEEPALIVE)
-        self._after_traffic(now)
-
-    def _after_traffic(self, now: float) -> None:
-        if self.config.keepalive > 0:
-            self._timers.arm(Timer.PERSISTENT_KEEPALIVE, now + self.config.keepalive)
+        self.liveness.sent(now)
 
     def _after_packet_sent(self, session: Session, now: float) -> None:
-        self._after_sent(now)
+        self.liveness.sent(now)
         self.expect_anything(now)
         self.expect_answer(now)
         if self.paths is not None:
@@ -275,31 +301,11 @@ class Peer:
 
     def expect_anything(self, now: float) -> None:
         """Note that something was said to which something comes back, unless the session is lost there."""
-        if not self._timers.is_armed(Timer.SUSPECT_PEER):
-            self._timers.arm(Timer.SUSPECT_PEER, now + SUSPECT_AFTER)
+        self.liveness.expect_anything(now)
 
     def expect_answer(self, now: float) -> None:
         """Note that something was said that an ltk peer does not leave unanswered for long."""
-        if self.speaks_ltk and not self._timers.is_armed(Timer.DOUBT_PEER):
-            self._timers.arm(Timer.DOUBT_PEER, now + DOUBT_PEER_AFTER)
-
-    def _doubt(self, now: float) -> None:
-        self._doubts += 1
-        if self._doubts == 1 and self.has_session(now):
-            self._probe_peer(now)
-        elif self.handshake.is_wanted:
-            self.handshake.repeat(now)
-        else:
-            self.want_handshake(now)
-
-    def _probe_peer(self, now: float) -> None:
-        """Ask for a sign of life, by whichever way data takes."""
-        if self.say(Probe(self._local.random(CHALLENGE_SIZE)), now):
-            self.expect_answer(now)
-
-    def _send_keepalive(self, now: float) -> None:
-        if not self.say_packed(b"", now):
-            self.want_handshake(now)
+        self.liveness.expect_answer(now)
 
     def _use_new_session(self, now: float) -> None:
         """The current session is a new one: say HELLO, which also confirms it, then what has waited."""
@@ -358,8 +364,7 @@ class Peer:
     def heard_payload(self, *, is_packet: bool, now: float) -> None:
         """Note what an authentic message carried: an IP packet, or nothing (a keepalive)."""
         if is_packet:
-            if not self._timers.is_armed(Timer.OWE_KEEPALIVE):
-                self._timers.arm(Timer.OWE_KEEPALIVE, now + KEEPALIVE_TIMEOUT)
+            self.liveness.heard_packet(now)
             if self.paths is not None:
                 self.paths.data_heard(now)
         current = self.keyring.current
@@ -374,14 +379,11 @@ class Peer:
             self.paths.heard(source, now)
             if isinstance(source, Relay):
                 traffic = self.sender.relayed
-        elif source != self.endpoint and isinstance(source, Endpoint):
+        elif source != self.endpoint and isinstance(source, Endpoint) and self._follows(source):
             self._move(source, now)
         traffic.rx_packets += count
         traffic.rx_bytes += size
-        self._doubts = 0
-        self._timers.disarm(Timer.DOUBT_PEER)
-        self._timers.disarm(Timer.SUSPECT_PEER)
-        self._after_traffic(now)
+        self.liveness.heard(now)
 
     # Sessions.
 
@@ -456,7 +458,7 @@ class Peer:
         if session is None or not places or not session.may_send(now):
             return False
         self.sender.send_frame(session, frame, places, hops)
-        self._after_sent(now)
+        self.liveness.sent(now)
         if session is self.keyring.current and session.wants_rekey(now):
             self.want_handshake(now)
         return True
@@ -478,17 +480,13 @@ class Peer:
             case Timer.RETRY_HANDSHAKE:
                 self._retry_handshake(now)
             case Timer.OWE_KEEPALIVE:
-                self._send_keepalive(now)
+                self.liveness.send_keepalive(now)
             case Timer.PERSISTENT_KEEPALIVE:
-                self._after_traffic(now)  # due again, whether or not there is a session to send on
-                if self.speaks_ltk and self.config.kind is PeerKind.SERVER and self.has_session(now):
-                    self._probe_peer(now)  # the server may have restarted, or see this node elsewhere
-                else:
-                    self._send_keepalive(now)
+                self.liveness.keep_alive(now)
             case Timer.SUSPECT_PEER:
                 self.want_handshake(now)
             case Timer.DOUBT_PEER:
-                self._doubt(now)
+                self.liveness.doubt(now)
             case Timer.REPEAT_HELLO:
                 self.greeting.say(now)
             case Timer.ERASE_SESSIONS:

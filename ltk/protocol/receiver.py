@@ -106,8 +106,7 @@ class Receiver:
             return False
         if heads.is_relayed and self._forwards:
             return self._control.relay.forward_burst(data, size, heads.channels[0], source)
-        server = self._local.relay_endpoint
-        if heads.receiver is None or (heads.is_relayed and source != server):
+        if heads.receiver is None or (heads.is_relayed and not self._local.is_server_at(source)):
             return False
         entry = self._local.sessions.get(heads.receiver)
         if entry is None or not entry[1].may_receive(now) or self._outbox.holds_joined:

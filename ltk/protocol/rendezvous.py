@@ -28,7 +28,7 @@ from ltk.protocol.frames import (
     Reason,
 )
 from ltk.protocol.local import Local
-from ltk.protocol.messages import Endpoint
+from ltk.protocol.messages import MAIN_SOCKET, Endpoint
 from ltk.protocol.peer import Peer
 from ltk.protocol.ports import StepFinder
 from ltk.protocol.session import Session
@@ -107,6 +107,18 @@ class Announcer:
             self._changed(now)
         return is_news
 
+    def unseen(self, now: float) -> bool:
+        """Forget what the server saw, since UDP does not get there; return whether that changes anything."""
+        if self._local.observed is None:
+            return False
+        self._local.observed = None
+        self._local.stun_targets = ()
+        self._stun_port = 0
+        self._step_finder.stop()
+        self._classify(Nat())
+        self._changed(now)
+        return True
+
     # Announcements.
 
     def announce(self, now: float) -> None:
@@ -170,7 +182,7 @@ class Announcer:
             return Drop.UNASKED_STUN
         self._transaction = b""
         self._timers.disarm(Timer.ASK_STUN)
-        self._local.stun_targets = source, server.endpoint
+        self._local.stun_targets = source, server.endpoint._replace(socket=MAIN_SOCKET)
         if mapped == self._local.observed:
             self._nat_found(Nat(NatMapping.ENDPOINT_INDEPENDENT), now)
         else:
@@ -265,7 +277,7 @@ class Introducer:
         nat = Nat() if kept is None else kept.frame.nat
         announced = () if kept is None else kept.frame.candidates
         candidates = [each for each in announced if each.kind is CandidateKind.HOST]
-        if peer.endpoint is not None:
+        if peer.endpoint is not None and not peer.endpoint.is_stream:  # which says nothing of its UDP
             # First, whatever the client says of itself: by this the other side knows where it really is.
             seen = Candidate(CandidateKind.HOST, peer.endpoint)
             if seen in candidates:

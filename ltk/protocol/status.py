@@ -42,6 +42,13 @@ def peer_status(peer: Peer, local: Local, now: float) -> PeerStatus:
     )
 
 
+def _over(peer: Peer) -> str:
+    """That a peer is reached over TCP, and why, where it is so."""
+    if peer.endpoint is None or not peer.endpoint.is_stream:
+        return ""
+    return "over TCP; " if peer.transport is None else f"over TCP, {peer.transport.reason}; "
+
+
 def _path(peer: Peer, local: Local, now: float) -> tuple[PathName, Endpoint | None, str]:
     """Return which kind of path data takes, where that leads, and why."""
     age = None if peer.last_handshake is None else now - peer.last_handshake
@@ -49,15 +56,18 @@ def _path(peer: Peer, local: Local, now: float) -> tuple[PathName, Endpoint | No
         if not peer.may_be_reached:
             return "none", None, "no endpoint is known, it has to call first"
         if age is None:
-            return "none", peer.endpoint, "no handshake has been completed"
+            trouble = "" if peer.transport is None else peer.transport.trouble
+            return "none", peer.endpoint, f"no handshake has been completed{trouble and '; '}{trouble}"
         return "none", peer.endpoint, f"the last handshake was {age:.0f} s ago"
+    if peer.paths is None and peer.endpoint is None:
+        return "none", None, "its TCP stream has ended, it has to call again"
     if peer.paths is None:
-        return "direct", peer.endpoint, f"handshake {age:.0f} s ago"
+        return "direct", peer.endpoint, f"{_over(peer)}handshake {age:.0f} s ago"
     match peer.places:
         case (Endpoint() as endpoint, *_):
             return "direct", endpoint, peer.paths.explain(now)
         case (Relay(), *_) if local.server is not None and local.server.has_session(now):
-            return "relay", local.server.endpoint, peer.paths.explain(now)
+            return "relay", local.server.endpoint, _over(local.server) + peer.paths.explain(now)
         case (Relay(), *_):
             return "none", None, "the relay cannot be reached"
         case _ if peer.config.path is PathPolicy.DIRECT_ONLY:

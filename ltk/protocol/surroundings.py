@@ -26,6 +26,9 @@ class Broker(Protocol):
     def connect(self, peer: Peer, attempt: int, now: float) -> bool:
         """Ask the server to introduce the peer; return False where there is none to be asked."""
 
+    def unseen(self, now: float) -> None:
+        """Note that the server sees this node by UDP no more."""
+
 
 class Carrier(Protocol):
     """Seals and sends for the paths, and makes use of what they find."""

@@ -30,6 +30,10 @@ class Timer(IntEnum):
     ANNOUNCE = 9  # not acknowledged, or not said for a while
     ASK_STUN = 10  # asked, not answered
     LOOK_FOR_STEP = 11  # asked from fresh sockets, not all answered
+    TRY_STREAM = 12  # asked for a session, not answered that way
+    ASK_UDP = 13  # the server is reached over TCP; does it answer by UDP?
+    LEAVE_STREAM = 14  # what was under way on it has arrived
+    TEND_STREAMS = 15  # somebody may not have proven in time who they are
 
 
 class TimerQueue:

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from ltk.kernel import paths
 from ltk.lab import sites
 from ltk.node import config as node_config
-from ltk.protocol.config import HardNat, P2p, PathPolicy
+from ltk.protocol.config import HardNat, P2p, PathPolicy, TransportMode
 from ltk.protocol.segments import largest_super_packet
 from ltk.reconcile.resources import (
     Address,
@@ -24,7 +24,7 @@ from ltk.reconcile.resources import (
     state_of,
 )
 from ltk.reconcile.secrets import Keyring, psk_file
-from ltk.topology.expanded import Lab, Node, Pair, Role, Topology
+from ltk.topology.expanded import Lab, Node, Pair, Role, Topology, Transport
 
 
 def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
@@ -95,6 +95,7 @@ class _Configs:
             addresses=node.addresses,
             control=paths.control_socket(topology.name, node.name),
             metrics=node.metrics,
+            transport=self._transport(node),
             peers=(),
         ).to_json()
         peers = self._peers(node)
@@ -119,6 +120,11 @@ class _Configs:
             ]
         alike = self._by_wish[wish]
         return [(other, told or self._peer(node, other)) for other, told in alike if other is not node]
+
+    def _transport(self, node: Node) -> TransportMode:
+        """How a node reaches the server, which may not listen on TCP."""
+        wishes = (node.transport, self._topology.server.transport)
+        return TransportMode.UDP if Transport.UDP in wishes else TransportMode(node.transport.value)
 
     def _known(self, node: Node) -> list[Node]:
         """All whom a node of its role knows, it among them."""

@@ -23,6 +23,7 @@ from ltk.testing import (
     broken_searches,
     broken_secrets,
     broken_sessions,
+    broken_transports,
     broken_users,
 )
 from ltk.testing.breaking import MUTANTS
@@ -40,6 +41,7 @@ BROKEN = (
     broken_searches,
     broken_secrets,
     broken_sessions,
+    broken_transports,
     broken_users,
 )  # they register their mutants as they are imported
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ltk.topology.copies import NodeCopy
-from ltk.topology.expanded import Network, Role
+from ltk.topology.expanded import Network, Role, Transport
 from ltk.topology.model import SiteSpec, TopologySpec
 from ltk.topology.problems import Findings, Path
 from ltk.topology.routers import nat_of
@@ -124,6 +124,8 @@ def _check_node(spec: TopologySpec, copy: NodeCopy, findings: Findings) -> None:
         findings.add(
             (*path, "metrics"), "a stock WireGuard peer has no daemon that could serve them", "leave it out"
         )
+    if problem := _transport_problem(spec, copy):
+        findings.add((*path, "transport"), *problem)
     if node.device in RESERVED_DEVICES:
         findings.add(
             (*path, "device"), f"{node.device} is another device's name", "choose another, such as wg0"
@@ -134,6 +136,18 @@ def _check_node(spec: TopologySpec, copy: NodeCopy, findings: Findings) -> None:
                 findings.add(
                     (*path, key), "the copies of a counted node cannot share this", "leave it or count out"
                 )
+
+
+def _transport_problem(spec: TopologySpec, copy: NodeCopy) -> tuple[str, str] | None:
+    role, own = copy.spec.role, spec.nodes[str(copy.path[-1])].transport
+    if role is Role.WIREGUARD and own is Transport.TCP:
+        return "stock WireGuard speaks UDP only", "leave it out"
+    general = spec.defaults.node.transport or spec.network.transport
+    server = next((each for each in spec.nodes.values() if each.role is Role.SERVER), None)
+    is_deaf = server is not None and (server.transport or general) is Transport.UDP
+    if role is Role.CLIENT and (own or general) is Transport.TCP and is_deaf:
+        return "the server does not listen on TCP", "transport: auto at the server, or leave this out"
+    return None
 
 
 def _check_real_host(copy: NodeCopy, findings: Findings) -> None:

@@ -149,6 +149,7 @@ def _node(
         private_key=_secret(node.private_key, folder),
         run=program_of(node.run, folder),
         ssh=node.ssh,
+        transport=node.transport or spec.network.transport,
     )
 
 

@@ -62,6 +62,14 @@ def hard_nat_of(one: HardNat, other: HardNat) -> HardNat:
     return min(one, other, key=list(HardNat).index)
 
 
+class Transport(StrEnum):
+    """How a client reaches the server; at the server, whether that listens on TCP as well: not with udp."""
+
+    AUTO = "auto"
+    UDP = "udp"
+    TCP = "tcp"
+
+
 class PathPolicy(StrEnum):
     """Which ways the data of two clients may take; anything but auto is for debugging."""
 
@@ -105,6 +113,7 @@ class Node:
     private_key: SecretSource | None
     run: Program | None = None  # what is kept running in it
     ssh: str | None = None  # "[user@]host[:port]", where the machine is reached
+    transport: Transport = Transport.AUTO
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,16 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from ltk.topology.expanded import Address, HardNat, Network, P2p, PathPolicy, Role, SecretSource
+from ltk.topology.expanded import (
+    Address,
+    HardNat,
+    Network,
+    P2p,
+    PathPolicy,
+    Role,
+    SecretSource,
+    Transport,
+)
 from ltk.topology.expect_model import CheckSpec, Run
 from ltk.topology.form import OWN_WORDS, Spec
 from ltk.topology.form import read_by as _read_by
@@ -206,6 +215,8 @@ class NetworkSpec(Spec):
     """A secret from which the keys follow of all nodes that have none: {file: …}, {env: …}, {command: …}."""
     p2p: P2pWish = P2p.ON_DEMAND
     """When two clients look for a direct path: at their first packet, always (eager), or never (off)."""
+    transport: Transport = Transport.AUTO
+    """How clients reach the server: over UDP, and over TCP where that gets no answer (auto), or only one."""
 
 
 class NodeDefaults(Spec):
@@ -221,6 +232,8 @@ class NodeDefaults(Spec):
     """On the server: clients reach the server and what is routed behind it, but not each other."""
     p2p: P2pWish | None = None
     """For a client: when it looks for direct paths to other clients. Default: the network's."""
+    transport: Transport | None = None
+    """How this client reaches the server; at the server udp means no TCP there. Default: the network's."""
     metrics: Listener | None = None
     """ADDRESS:PORT at which the daemon serves its metrics over HTTP. Default: nowhere."""
     device: str | None = Field(default=None, pattern=DEVICE_PATTERN, max_length=MAX_DEVICE_NAME)

@@ -71,6 +71,7 @@ def _tunnel_end(node: Node) -> dict[str, Any]:
         "endpoint": node.endpoint,
         "isolation": node.isolation if node.role is Role.SERVER else None,
         "p2p": _p2p(node),
+        "transport": node.transport.value,
         "metrics": node.metrics,
         "ssh": node.ssh,
         "public_key": node.public_key,

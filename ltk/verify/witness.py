@@ -2,6 +2,7 @@
 
 Datagrams of a size that nothing else has go from one client to the other and back. At the devices of both
 clients towards the underlay it is seen to whom each has sent, and at the server's whether they came by there.
+A client that reaches its server over TCP sends them there in segments.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ ENVELOPE = (
 )  # bytes that at least and at most are around it outside: those, WireGuard's 32, a channel
 
 UDP_HEADER = 8  # bytes
+TCP_DATA_OFFSET = 12  # where in the header its length is told
 Place = tuple[Address, int]
 
 
@@ -120,9 +122,18 @@ def _datagrams(packets: Iterator[Packet], size: int, *, outgoing: bool) -> Itera
     least, most = (size + envelope for envelope in ENVELOPE)
     for packet in packets:
         seen = dissect(packet.data, ethernet=True)
-        if packet.outgoing is not outgoing or seen.protocol != UDP or seen.ports is None:
+        if packet.outgoing is not outgoing or seen.ports is None:
             continue
-        length = len(seen.body) - UDP_HEADER
-        many = max(1, length // least)  # a burst is one packet here
-        if many * least <= length <= many * most:
-            yield (ip_address(seen.target), seen.ports[1]), many
+        place = ip_address(seen.target), seen.ports[1]
+        if seen.protocol == UDP:
+            length = len(seen.body) - UDP_HEADER
+            many = max(1, length // least)  # a burst is one packet here
+            if many * least <= length <= many * most:
+                yield place, many
+        elif many := _segment_length(seen.body) // least:  # whatever else went with them in one segment
+            yield place, many
+
+
+def _segment_length(segment: memoryview) -> int:
+    """The bytes that a TCP segment carries (RFC 9293, section 3.1)."""
+    return len(segment) - ((segment[12] >> 4) << 2) if len(segment) > TCP_DATA_OFFSET else 0

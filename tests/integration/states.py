@@ -32,6 +32,7 @@ class Way(StrEnum):
     CARRIER = "direct, turned around by the carrier"
     LAN = "direct over the LAN"
     RELAY = "relayed"
+    STREAM = "relayed over TCP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,12 @@ IDLE = _homes("i", "life time of 20 s", "{preset: home, lifetime: 20s}")
 SAME = _homes("r", "router that keeps ports", "home")
 NEW = _homes("q", "router that does not", "{preset: home, ports: random}", "home")
 MOVED = _homes("m", "router that moves", "home", more=f", wan: {ADDRESSES[0]}")
-STATES = (TURNING, STUBBORN, DOUBLE, NEIGHBOURS, POISONABLE, IDLE, SAME, NEW, MOVED)
+DEAF_SITES = f"""
+u-a: {{nat: {{preset: home, udp: block}}, hosts: [ua], {DELAYED}}}
+u-b: {{nat: home, hosts: [ub], {DELAYED}}}
+"""
+DEAF = State("u", "UDP blocked", Way.STREAM, DEAF_SITES, ("u-a", "u-b"))
+STATES = (TURNING, STUBBORN, DOUBLE, NEIGHBOURS, POISONABLE, IDLE, SAME, NEW, MOVED, DEAF)
 
 
 def topology() -> str:
@@ -160,7 +166,11 @@ class World:
         relayed, straight = self.relayed(state, lately), self.straight(state, lately)
         match state.way:
             case Way.RELAY:
-                return bool(relayed) and not any(straight)
+                return bool(relayed) and not any(straight) and not any(each.by_tcp for each in relayed)
+            case Way.STREAM:
+                hub, outer = self.flows.places.address["hub"], self.outer(state)[0]
+                streamed = self.seen.data(hub, outer, lately)
+                return bool(streamed) and all(each.by_tcp for each in streamed) and not any(straight)
             case Way.STRAIGHT:
                 return not relayed and all(straight)
             case Way.LAN:
@@ -189,7 +199,7 @@ class World:
         for course in courses:
             began = max(since, course.stream.sent[0])
             first = min(times[0] for times in list(course.stream.echoed.values()) if times[0] > since)
-            others = [] if course.state.way is Way.RELAY else self.relayed(course.state, since)
+            others = [] if course.state.way in (Way.RELAY, Way.STREAM) else self.relayed(course.state, since)
             course.took = max([first, *(each.at for each in others)]) - began
             course.ports = self.ports(course.state, time.time() - STEADY * PACE)
 

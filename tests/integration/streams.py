@@ -37,6 +37,7 @@ _LONGEST_TURN = 0.02  # seconds until orders are looked for
 
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the time of arrival as ancillary data
 _SO_RCVBUFFORCE = 33  # the same; beyond what is meant for everybody
+_FRAME = 2  # bytes before each datagram on a stream; docs/protocol.md
 _TIMESPEC = struct.Struct("=qq")
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23  # linux/if_packet.h
 _ETH_P_IP = 0x0800
@@ -87,7 +88,8 @@ class Sighting(NamedTuple):
 
     at: float  # Unix time
     port: int  # from which it came
-    size: int  # bytes of its UDP payload
+    size: int  # bytes of its UDP payload, or of what it is in a TCP segment
+    by_tcp: bool = False  # in a segment by itself, as those are that are sent one by one
 
     @property
     def is_data(self) -> bool:
@@ -254,8 +256,10 @@ def _hear(outward: socket.socket, stream: Stream) -> None:
 def _see(sniffer: socket.socket, seen: Sightings) -> None:
     for packet, at, _ in _received(sniffer):
         header = (packet[0] & 15) * 4
-        if packet[9] != socket.IPPROTO_UDP:
-            continue
-        port, _, length = struct.unpack_from("!HHH", packet, header)
         source, target = (socket.inet_ntoa(packet[start : start + 4]) for start in (12, 16))
-        seen.note(source, target, Sighting(at, port, length - 8))
+        port, _, length = struct.unpack_from("!HHH", packet, header)
+        if packet[9] == socket.IPPROTO_UDP:
+            seen.note(source, target, Sighting(at, port, length - 8))
+        elif packet[9] == socket.IPPROTO_TCP:
+            carried = len(packet) - header - (packet[header + 12] >> 4) * 4
+            seen.note(source, target, Sighting(at, port, carried - _FRAME, by_tcp=True))

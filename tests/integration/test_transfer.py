@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
-import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
+from connection import PATIENCE, Transfer
 from flows import NEW_PORT, Flows, flush_nat
 from harness import Lab, is_ltk, pids_in, wait_for
-
-from ltk.kernel import netns
 
 SIZE = 200_000_000  # bytes at the least
 SHARE = SIZE // 5  # bytes between two events
 SHOWN = 1000  # datagrams in a row that show which way the data takes
-PORTION = 1 << 16  # bytes
-PATIENCE = 60.0  # seconds without progress; TCP itself has far more
 BOB = "10.73.0.3"
 
 TOPOLOGY = f"""
@@ -34,60 +28,6 @@ lab:
     home: {{nat: port-restricted, hosts: [alice]}}
     flat: {{nat: port-restricted, hosts: [bob]}}
 """
-
-
-class Transfer:
-    """A connection from alice to bob that sends until it is told that it is enough."""
-
-    def __init__(self, lab: Lab) -> None:
-        with netns.inside(lab.scope("bob")):
-            self._server = socket.create_server((BOB, 0))
-        with netns.inside(lab.scope("alice")):
-            self._outgoing = socket.socket()
-        self._outgoing.settimeout(PATIENCE)
-        self._server.settimeout(PATIENCE)
-        self.sent = self.received = 0
-        self._enough = False
-        self._executor = ThreadPoolExecutor(2)
-        self._ends = [self._executor.submit(run) for run in (self._receive, self._send)]
-
-    def is_past(self, count: int) -> bool:
-        """Whether so many bytes have arrived; raises what has ended the connection."""
-        for end in self._ends:
-            if end.done():
-                end.result()
-        return self.received >= count
-
-    def finish(self) -> tuple[str, str]:
-        """Send no more; return the hashes of what was sent and of what has arrived."""
-        self._enough = True
-        try:
-            received, sent = (end.result(PATIENCE) for end in self._ends)
-        finally:
-            self._executor.shutdown()
-            self._server.close()
-        return sent, received
-
-    def _send(self) -> str:
-        digest = hashlib.sha256()
-        with self._outgoing as connection:
-            connection.connect(self._server.getsockname())
-            while not self._enough:
-                portion = os.urandom(PORTION)
-                connection.sendall(portion)
-                digest.update(portion)
-                self.sent += len(portion)
-        return digest.hexdigest()
-
-    def _receive(self) -> str:
-        digest = hashlib.sha256()
-        connection, _ = self._server.accept()
-        with connection:
-            connection.settimeout(PATIENCE)
-            while portion := connection.recv(PORTION):
-                digest.update(portion)
-                self.received += len(portion)
-        return digest.hexdigest()
 
 
 class Ways:
@@ -125,7 +65,7 @@ def test_a_transfer_arrives_whole_through_a_cut_a_restart_and_a_nat_that_forgets
 ) -> None:
     """The sender sends until everything has happened, and 200 MB at the least."""
     made = lab(TOPOLOGY)
-    transfer = Transfer(made)
+    transfer = Transfer(made, "alice", "bob", BOB)
     ways = Ways(made, transfer)
     ways.await_bytes(SHARE)
     ways.await_only("direct", "at first")

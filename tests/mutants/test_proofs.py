@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import of_transports
 import pytest
 
 from ltk.testing import mutants
@@ -509,6 +510,7 @@ PROOFS = (
         "tests/integration/test_adhoc.py::test_nothing_is_left_of_a_command_however_it_ends[SIGKILL]",
         'for host in ("hub", "alice")} == clean',
     ),
+    *(Proof(*each) for each in of_transports.PROOFS),
 )
 
 

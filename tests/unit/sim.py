@@ -20,8 +20,9 @@ from typing import Any
 
 from sim_net import INTERNET_DELAY, Clock, Datagram, Nat, NatKind, Segment, Wire
 from sim_packets import BULKY, PACKET_SIZE, Flow, Ledger, Packet
+from sim_streams import Streams
 
-from ltk.protocol.config import HardNat, P2p, PathPolicy, PeerKind
+from ltk.protocol.config import HardNat, P2p, PathPolicy, PeerKind, TransportMode
 from ltk.protocol.directory import Directory
 from ltk.protocol.engine import (
     Endpoint,
@@ -71,6 +72,7 @@ class Node:
     p2p: P2p = P2p.ON_DEMAND
     hard_nat: HardNat = HardNat.BIRTHDAY
     path: PathPolicy = PathPolicy.AUTO
+    transport: TransportMode = TransportMode.AUTO
     port: int = PORT
     engine: Engine | None = None
     events: list[tuple[float, Event]] = field(default_factory=list)
@@ -137,6 +139,7 @@ class Node:
             self.drain()
         self.engine = None
         self._wake = math.inf
+        self.world.streams.close_all_of(self)
 
     def restart(self, *, port: int | None = None, down: float = 0.05) -> None:
         """Crash now and start anew `down` seconds later, with no memory."""
@@ -192,8 +195,11 @@ class Node:
         while (transmit := engine.poll_transmit()) is not None:
             for data in datagrams(transmit):
                 self.transmit(bytes(data), transmit.to, transmit.hops)
+        while (stream := engine.poll_connect()) is not None:
+            world.streams.connect(self, stream)
         while (number := engine.poll_closed()) is not None:
             self.ports.pop(number, None)
+            world.streams.close(self, number)
         while (delivered := engine.poll_deliver()) is not None:
             packet = world.ledger.delivered(self, bytes(delivered))
             if packet.is_ping:
@@ -216,6 +222,9 @@ class Node:
         world, sent = self.world, self.sent
         if self.on_transmit is not None:
             self.on_transmit(data, destination)
+        if destination.is_stream:
+            world.streams.send(self, data, destination)
+            return
         is_bulky = len(data) >= BULKY
         server = world.server
         if self is not server and (destination.address != server.address):
@@ -294,6 +303,7 @@ class Simulation(Clock):
         self.arrived: Counter[tuple[str, str]] = Counter()  # datagrams by origin and receiver
         self.bulky: Counter[tuple[str, str]] = Counter()  # those that carry packets
         self._sites = 0
+        self.streams = Streams(self)
         self.server = Node(self, "server", TUNNEL[254], self.internet, "203.0.113.1")
         self.clients: list[Node] = []
 
@@ -336,7 +346,7 @@ class Simulation(Clock):
             )
         else:
             others = () if self.isolation else (other for other in self.clients if other is not node)
-            peers = (self.server_as_peer(), *(self.client_as_peer(node, other) for other in others))
+            peers = (self.server_as_peer(node), *(self.client_as_peer(node, other) for other in others))
         return EngineConfig(
             private_key=node.keys[0],
             mtu=MTU,
@@ -351,8 +361,8 @@ class Simulation(Clock):
         """Who may turn up at this node without being configured."""
         return None
 
-    def server_as_peer(self) -> PeerConfig:
-        """The server in a client's configuration."""
+    def server_as_peer(self, node: Node) -> PeerConfig:
+        """The server in the configuration of `node`."""
         return PeerConfig(
             "server",
             self.server.keys[1],
@@ -360,6 +370,7 @@ class Simulation(Clock):
             allowed_ips=(TUNNEL,),
             keepalive=KEEPALIVE,
             kind=PeerKind.SERVER,
+            transport=node.transport,
         )
 
     def client_as_peer(self, node: Node, other: Node) -> PeerConfig:

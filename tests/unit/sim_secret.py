@@ -53,7 +53,7 @@ class SecretSimulation(Simulation):
             return replace(config, peers=())
         network = network_of(self.secrets[node.name])
         server = replace(
-            self.server_as_peer(),
+            self.server_as_peer(node),
             public_key=public_key_of(network.private_key(self.server.tunnel_address)),
             preshared_key=network.preshared_key,
             allowed_ips=(SUBNET,),

@@ -65,6 +65,9 @@ class Straw:
     def poll_transmit(self) -> Transmit | None:
         return self.transmits.popleft() if self.transmits else None
 
+    def poll_connect(self) -> Endpoint | None:
+        return None
+
     def poll_closed(self) -> int | None:
         return self.closed.popleft() if self.closed else None
 

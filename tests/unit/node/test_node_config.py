@@ -42,6 +42,7 @@ DOCUMENT: dict[str, Any] = {
     "addresses": ["10.0.0.2/24"],
     "control": "/run/ltk/quickstart/alice.sock",
     "metrics": None,
+    "transport": "auto",
     "peers": [PEER],
 }
 
@@ -56,7 +57,7 @@ def test_a_document_without_the_later_keys_means_their_defaults() -> None:
     older = copy.deepcopy(DOCUMENT)
     for key in ("p2p", "hard_nat", "path"):
         del older["peers"][0][key]
-    del older["metrics"]
+    del older["metrics"], older["transport"]
     assert DaemonConfig.from_json(older) == DaemonConfig.from_json(DOCUMENT)
 
 

@@ -378,7 +378,7 @@ def make_stock(node):
             peer.heard_payload(is_packet=True, now=now)
 
         def say(self, now):
-            peer._send_keepalive(now)
+            peer.liveness.send_keepalive(now)
 
     peer.greeting.__class__ = NoGreeting
 

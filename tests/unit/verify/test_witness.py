@@ -43,8 +43,20 @@ def test_datagrams_are_counted_one_by_one_in_bursts_too_and_others_are_not(paylo
     assert found == ([(PLACE, many)] if many else [])
 
 
+def segment(payload: int) -> Packet:
+    tcp = struct.pack("!HHIIBBHHH", 4000, 51820, 0, 0, 8 << 4, 0x18, 100, 0, 0) + bytes(12 + payload)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0)
+    return frame(head + socket.inet_aton("192.168.1.2") + socket.inet_aton(str(PLACE[0])) + tcp)
+
+
+@pytest.mark.parametrize(("payload", "many"), [(0, 0), (150, 0), (1074, 1), (2148, 2), (2300, 2)])
+def test_datagrams_in_a_stream_are_counted_by_what_its_segments_carry(payload: int, many: int) -> None:
+    found = list(_datagrams(iter([segment(payload)]), SIZE, outgoing=True))
+    assert found == ([(PLACE, many)] if many else [])
+
+
 def test_both_families_are_understood_and_nothing_else() -> None:
-    others = [packet(1072, protocol=6), packet(1072, outgoing=False), frame(bytes([0x50]) + bytes(40))]
+    others = [packet(1072, protocol=132), packet(1072, outgoing=False), frame(bytes([0x50]) + bytes(40))]
     wanted = [packet(1072, version=6), packet(1072)]
     found = list(_datagrams(iter([*others, *wanted]), SIZE, outgoing=True))
     assert found == [(PLACE_6, 1), (PLACE, 1)]
