@@ -66,6 +66,7 @@ class Tap:
     def __init__(self, scope: str, node: str, device: str) -> None:
         """Raises as PacketSocket does."""
         self.scope = scope
+        self.node = node
         self.name = f"{node}:{device}"
         self.problem: str | None = None  # what the kernel said last about the device
         self._socket = PacketSocket(scope, device)

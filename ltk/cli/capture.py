@@ -34,6 +34,7 @@ LOOPBACK = "lo"
     show_envvar=True,
     help="Such as: udp and not port 53.",
 )
+@click.option("--decrypt", is_flag=True, help="Show what is inside of the tunnel's messages as well.")
 @click.option("--count", type=click.IntRange(1), help="End after so many packets.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after so many seconds.")
 def command(
@@ -42,6 +43,7 @@ def command(
     write: str | None,
     live: bool,
     filter_: str | None,
+    decrypt: bool,
     count: int | None,
     seconds: float | None,
 ) -> None:
@@ -49,20 +51,26 @@ def command(
 
     NODE alone means all of its devices, and of a site's router its two sides, wan and lan. All packets have
     the kernel's time, and are shown in its order.
+
+    With --decrypt, data messages are opened with the session keys of the nodes that stand at these places,
+    which their daemons tell to root alone.
     """
     from ltk.capture.expression import parse
     from ltk.capture.record import Stop, follow
     from ltk.capture.recording import Recording
+    from ltk.cli.decrypt import rings
 
     if live and write == "-":
         raise InvalidInputError("capturing", "--live and --write - would both go to standard output")
     wanted = parse(filter_) if filter_ else None
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Stop())
-        taps = _taps(stack, load(topology), topology, places)
+        network = load(topology)
+        taps = _taps(stack, network, topology, places)
+        opened = rings(network, [tap.node for tap in taps]) if decrypt else None
         file = stack.enter_context(_open(write)) if write else None
         lines = print_lines if live or write is None else None
-        recording = Recording(taps, wanted, file, lines, count)
+        recording = Recording(taps, wanted, file, lines, count, opened)
         say(f"capturing at {', '.join(tap.name for tap in taps)}; Ctrl-C ends it")
         try:
             for batch in follow(taps, stop, seconds):

@@ -53,6 +53,7 @@ def command(topology: str, words: tuple[str, ...], output: str) -> None:
     link PLACE KEY=VALUE…             rate, delay, jitter, loss, reorder, duplicate
     kill NODE / stop NODE             the daemon is killed, or stands still
     tun NODE                          the TUN device is deleted
+    secrets read-only                 the disk of the lab's keys takes no writes
     clear [N]                         undo fault N, or all
 
     All but tun, and flush-nat without new ports, last until they are cleared, through every apply.

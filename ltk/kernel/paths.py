@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 RUN = Path("/run/ltk")  # sockets, locks, logs, configurations in force; empty after a boot
@@ -83,7 +84,8 @@ def make_private_folder(folder: Path) -> None:
     """Make `folder` where it is missing, and let nobody but its owner into it (0700)."""
     folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    folder.chmod(0o700)
+    if stat.S_IMODE(folder.stat().st_mode) != 0o700:  # on a disk that is read-only it may be right already
+        folder.chmod(0o700)
 
 
 def expanded(topology: str) -> Path:

@@ -32,6 +32,7 @@ FIRST_IN_SEQUENCE, SEQUENCE = 40000, 2048  # the first port, and how many before
 LEARNING = 150  # priority: behind srcnat (100)
 TIMEOUTS = -190  # priority: behind connection tracking (-200)
 
+_FIRST = "ct status & confirmed != confirmed"  # a packet that begins a flow
 _SOCKET = "ct {0} ip saddr . ct {0} proto-src"  # the inside's, in the flow's original or reply direction
 
 
@@ -160,6 +161,9 @@ def _learned(nat: Nat, wan: IPv4Address) -> Iterator[str]:
         ours = f"ip saddr {wan} meta l4proto udp ct direction {direction} ct {direction} ip saddr != {wan}"
         inside = _SOCKET.format(direction)
         if _learns_sockets(nat):
+            # An update renews what is there and does not replace it, and a port may have been another
+            # socket's: towards other destinations, or not long ago. Who has got it last has it.
+            yield f"{ours} {_FIRST} delete @eim {{ udp sport : {inside} }}"
             yield f"{ours} update @eim {{ udp sport : {inside} }}"
         if _learns_mappings(nat):
             by_address = " . ip daddr" if nat.mapping is NatMapping.ADDRESS_DEPENDENT else ""

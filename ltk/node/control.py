@@ -12,8 +12,9 @@ import json
 import math
 import os
 import socket
+import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from ltk.errors import BusyError, InTheWayError, InvalidInputError, LtkError, MissingError
@@ -25,6 +26,8 @@ PATH_LIMIT = 107  # bytes; sun_path of unix(7) less its final zero
 CHUNK = 1 << 16  # bytes read or written at a time
 BACKLOG = CONNECTION_LIMIT  # connections that wait to be accepted; one more is refused at once
 ASKED_AT_ONCE = 32  # questions; fewer than BACKLOG, since they may all be for one process
+
+_UCRED = struct.Struct("=iII")  # struct ucred: process, user, group
 
 Request = Mapping[str, object]
 Answer = Callable[[Mapping[str, object]], None]
@@ -45,14 +48,23 @@ class ControlServer:
     """Listens on `path` and gives each request to `handle(request, answer)`.
 
     `answer` is to be called once, at once or later; the next request of that client waits for it.
-    An LtkError that `handle` raises becomes the answer.
+    An LtkError that `handle` raises becomes the answer. Who asks to do one of the `guarded` things and is
+    another user is refused, whoever may open the socket's file.
     """
 
-    def __init__(self, path: Path, poller: Poller, handle: Callable[[Request, Answer], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        poller: Poller,
+        handle: Callable[[Request, Answer], None],
+        *,
+        guarded: Set[str] = frozenset(),
+    ) -> None:
         """Raises BusyError when a living process listens there already; a dead one's file is replaced."""
         self.path = path
         self._poller = poller
         self._handle = handle
+        self._guarded = guarded
         self._connections: set[_Connection] = set()
         self._listener = _listen(path)
         self._inode = path.stat().st_ino
@@ -84,7 +96,21 @@ class ControlServer:
             client.close()
             return
         client.setblocking(False)
-        self._connections.add(_Connection(client, self._poller, self._handle, self._connections.discard))
+        handle = self._handle if is_own_user(client) else self._refuse_guarded
+        self._connections.add(_Connection(client, self._poller, handle, self._connections.discard))
+
+    def _refuse_guarded(self, request: Request, answer: Answer) -> None:
+        asked = request.get("do")
+        if isinstance(asked, str) and asked in self._guarded:
+            raise MissingError(f"being asked to {asked}", "only the daemon's own user may", hint="Be root.")
+        self._handle(request, answer)
+
+
+def is_own_user(client: socket.socket) -> bool:
+    """Whether who has connected is of this process's user (SO_PEERCRED of unix(7))."""
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    user: int = _UCRED.unpack(credentials)[1]
+    return user == os.geteuid()
 
 
 class _Connection:

@@ -17,6 +17,7 @@ from ltk.node import config as configuration
 from ltk.node.addresses import AddressWatch, own_addresses
 from ltk.node.config import DaemonConfig, Role
 from ltk.node.control import Answer, ControlServer, Request
+from ltk.node.disclosure import GUARDED, disclosed
 from ltk.node.log import say
 from ltk.node.loop import Loop
 from ltk.node.notify import DEVICE_GONE, READY, STOPPING, Notifier
@@ -111,7 +112,7 @@ class Daemon:
             self._metrics = self._serve_metrics(config.metrics)
             if self._metrics is not None:
                 undo.callback(self._metrics.close)
-            self._control = ControlServer(config.control, self._poller, self._handle)
+            self._control = ControlServer(config.control, self._poller, self._handle, guarded=GUARDED)
             undo.pop_all()
         self._loop = Loop(
             self._poller,
@@ -176,13 +177,16 @@ class Daemon:
             case {"do": "configure", "config": value}:
                 self._configure(value)
                 answer({})
+            case {"do": "session-keys"}:
+                answer(disclosed(self._engine.session_keys()))
             case {"do": "stop"}:
                 self._loop.stop()
                 answer({})
             case _:
                 raise InvalidInputError(
                     "reading a request",
-                    "it is none of status, why (with a peer), config, configure (with a config) and stop",
+                    "it is none of status, why (with a peer), config, configure (with a config), "
+                    "session-keys and stop",
                 )
 
     def _configure(self, value: object) -> None:

@@ -20,7 +20,8 @@ PROBES_AFTER_PROOF = 5  # a better path than the first may need as many to answe
 # so that a side that starts a tenth of a second later has opened its NAT before anything arrives there.
 FIRST_HOPS = (2, 2)
 CONNECT_OFFSETS = (0.0, 0.5, 1.5, 3.0)  # seconds; either introduction may be lost, or the other side be late
-ATTEMPT_TIME = 4.5  # seconds
+ATTEMPT_TIME = 4.5  # seconds of plain probing, and
+LONGEST_ATTEMPT = 12.0  # seconds with a search that is still under way
 
 BETTER_BY = 5e-3  # seconds by which, and
 BETTER_SHARE = 0.8  # share of its round trip at which, a path replaces one that works
@@ -95,11 +96,11 @@ class Attempt:
             self._connects += 1
         return True
 
-    def is_over(self, now: float) -> bool:
-        """Return whether there is nothing left to do or to wait for."""
+    def is_over(self, now: float, busy_until: float) -> bool:
+        """Return whether there is nothing left to do or to wait for; a search has, until `busy_until`."""
         if self.proven:
             return self._rounds >= PROBES_AFTER_PROOF
-        return now >= self._base + ATTEMPT_TIME
+        return now >= self._end(busy_until)
 
     def why_in_vain(self, candidates: int, tried: str, hint: str) -> str:
         """Return why no probe was answered, of so many candidates.
@@ -111,9 +112,12 @@ class Attempt:
             return f"none of {candidates} candidates answered a probe{beside}{hint}"
         return "there was no session to send probes in" if candidates else "no candidate is known"
 
-    def next_moment(self) -> float:
-        """Return when something is to be done next."""
-        return min(self._next_round(), self._next_connect(), self._base + ATTEMPT_TIME)
+    def next_moment(self, busy_until: float) -> float:
+        """Return when something is to be done next, beside a search that goes on until `busy_until`."""
+        return min(self._next_round(), self._next_connect(), self._end(busy_until))
+
+    def _end(self, busy_until: float) -> float:
+        return self._base + max(ATTEMPT_TIME, min(busy_until - self._base, LONGEST_ATTEMPT))
 
     def _next_round(self) -> float:
         if self._rounds >= len(PROBE_OFFSETS):

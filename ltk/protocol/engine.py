@@ -75,6 +75,7 @@ from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import KEY_SIZE, LowOrderKeyError, NotAuthenticError, PrivateKey
 from ltk.protocol.receiver import Receiver
 from ltk.protocol.roster import Roster
+from ltk.protocol.session import SessionKeys
 from ltk.protocol.status import peer_status
 from ltk.protocol.vnet import VNET_SIZE, Packet, packet_of
 
@@ -462,6 +463,10 @@ class Engine:
         """Return every known way to a client, with why it is the path or not; () for any other peer."""
         peer = self._peers.get(public_key)
         return () if peer is None or peer.paths is None else peer.paths.why(now)
+
+    def session_keys(self) -> tuple[SessionKeys, ...]:
+        """Return the keys of all sessions that there are, whoever asked for them: see `Session.disclose`."""
+        return tuple(session.disclose(peer.config.name) for peer, session in self._local.sessions.values())
 
     def node_status(self) -> NodeStatus:
         """Return how the server sees this node, and what the node has tried since its start."""

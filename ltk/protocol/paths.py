@@ -176,10 +176,15 @@ class Paths(Ways):
         elif self._config.may_be_direct:
             path = self._paths.add(Candidate(CandidateKind.PEER_REFLEXIVE, source), self._active_path)
             if path is not None:
-                path.found_by = self._search.describe()
+                path.found_by = self._search.describe() or self._found_beside(source)
                 self._probe(path, now)
                 self._probe_active(now)  # the client may have moved
                 self._arm(now)
+
+    def _found_beside(self, source: Endpoint) -> str:
+        """How the path in use was found, where this is one more of those: each side chooses its own."""
+        beside = None if self._active is None else self._active.path
+        return beside.found_by if beside is not None and beside.endpoint.address == source.address else ""
 
     def replied(self, challenge: bytes, source: Place, now: float) -> Drop | None:
         """Take a PROBE_REPLY; only what was asked on that very path proves it."""
@@ -349,7 +354,7 @@ class Paths(Ways):
                     attempt.probed = True
                     self._search.count(path.kind)
         self._search.tend(now)
-        if attempt.is_over(now):
+        if attempt.is_over(now, self._search.busy_until):
             if self._active is None:
                 self._fail(attempt, now)
             self._end_attempt(now)
@@ -443,7 +448,7 @@ class Paths(Ways):
             moments += (active.next_probe(warm=warm), active.doubted_at(), active.lost_at(warm=warm))
             moments.append(active.mirror_until)
         if attempt is not None:
-            moments += (attempt.next_moment(), self._search.next_moment())
+            moments += (attempt.next_moment(self._search.busy_until), self._search.next_moment())
         elif active is None and self._config.may_be_direct and (self.is_wanted or self.in_use(now)):
             moments.append(self._setbacks.next_try)
         moments.append(self._search.held.next_moment(self._socket))

@@ -27,7 +27,7 @@ from math import inf
 
 from ltk.protocol.config import HardNat
 from ltk.protocol.drops import Drop
-from ltk.protocol.frames import CHALLENGE_SIZE, CandidateKind, Expect, Nat, PortRule
+from ltk.protocol.frames import CHALLENGE_SIZE, CandidateKind, Expect, Nat, NatMapping, PortRule
 from ltk.protocol.local import Local
 from ltk.protocol.messages import Endpoint
 from ltk.protocol.sockets import Held
@@ -44,6 +44,9 @@ FIRST_PORT, PORTS = 1024, 64512  # a NAT chooses none of the well-known ones (RF
 EVERY = 0.020  # seconds between two bunches
 SOCKETS_AT_ONCE = 32
 PROBES_AT_ONCE = 16
+BEHIND = 4  # bunches that leave together where the machine comes late; what is later still takes its time
+ROUND_TIME = 6.0  # seconds from the word that sockets are open, in which all probes leave and are answered
+ANSWERED_IN = 1.0  # seconds; a probe's answer, and that of the path which it makes known
 
 WINDOW = 32  # ports that are probed where the next one is expected
 LINE = 32  # as many where both sides are in sequence,
@@ -127,10 +130,15 @@ class _Volley:
         self.due = now
         self.hops = hops
 
-    def next(self) -> list[Endpoint]:
+    def next(self, now: float) -> list[Endpoint]:
         """Return the targets that are due; none where all have been."""
-        self.due += self.every
-        return list(islice(self.targets, self.at_once))
+        bunches = 0
+        while self.due <= now and bunches < BEHIND:
+            self.due += self.every
+            bunches += 1
+        # Never in the past: nobody would be woken for that.
+        self.due = max(self.due, now + self.every / 2)
+        return list(islice(self.targets, bunches * self.at_once))
 
 
 class Search:
@@ -141,6 +149,7 @@ class Search:
         "_answered",
         "_ask_at",
         "_asks",
+        "_awaited_until",
         "_challenge",
         "_failures",
         "_local",
@@ -193,6 +202,7 @@ class Search:
         self._says = 0
         self._answered: Expect | None = None  # what the other side has said
         self._volley: _Volley | None = None
+        self._awaited_until = -inf
         self._challenge = b""
 
     # The course of an attempt.
@@ -215,6 +225,7 @@ class Search:
         """Do nothing more in this attempt: there is a path."""
         self._starts = self._ask_at = self._say_at = inf
         self._volley = None
+        self._awaited_until = -inf
         self._let_others()
 
     def end(self, used: int, now: float) -> list[int]:
@@ -243,6 +254,11 @@ class Search:
         """Whether a round of the birthday search was due, and another pair's was going on all the time."""
         return self.method is Method.BIRTHDAY and self._starts < inf
 
+    @property
+    def busy_until(self) -> float:
+        """Until when what was sent may find a path; infinity while something is still to be sent."""
+        return self._awaited_until if self._volley is None else inf
+
     def describe(self) -> str:
         """Return by which method something was found, and how many probes that took; "" for plain probing."""
         return f"{self.method}, {self.spent} probes" if self.spent else ""
@@ -267,6 +283,9 @@ class Search:
         method = choose(self._local.nat, self._theirs, self._allowed, self._failures)
         if method is Method.BIRTHDAY:
             self._start_birthday(now)
+            return
+        if method is Method.PLAIN and self._local.nat.mapping is NatMapping.UNKNOWN:
+            self._starts = now + ASK_EVERY  # it has only just been asked about
             return
         self._starts = inf
         if method is not Method.PLAIN and (number := self.held.open()) is not None:
@@ -369,6 +388,7 @@ class Search:
         self.method = Method.BIRTHDAY
         targets = [where._replace(port=port) for port in random_ports(self._local.random, PROBES)]
         self._volley = _Volley(targets, PROBES_AT_ONCE, EVERY, now)
+        self._awaited_until = now + ROUND_TIME  # as long as the other side waits: no attempt meets an old one
 
     # Probes.
 
@@ -385,12 +405,13 @@ class Search:
                 volley.due = now + EVERY
                 return
             sockets.searcher = self
-        targets = volley.next()
+        targets = volley.next(now)
         for target in targets:
             self.spent += self._peer.probe(target, self._challenge, now, volley.hops)
         self.probes[self.method] += len(targets)
         if not targets:
             self._volley = None
+            self._awaited_until = max(self._awaited_until, now + ANSWERED_IN)
             if self.method is Method.BIRTHDAY and self._answered is None:
                 self._let_them_search(now)
             else:
@@ -398,5 +419,6 @@ class Search:
 
     def _let_them_search(self, now: float) -> None:
         """Say that the sockets are open. The round is over when the attempt is."""
+        self._awaited_until = now + ROUND_TIME
         if self._local.observed is not None:
             self._tell(Expect(PortRule.ANY, 0, self._local.observed), now)

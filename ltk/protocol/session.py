@@ -6,6 +6,7 @@ The limits are those of the WireGuard paper, section 6.1 and 6.2. `Session` know
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ltk.protocol.drops import Drop
 from ltk.protocol.messages import (
@@ -32,6 +33,20 @@ REJECT_AFTER_TIME = 180.0
 STOP_SENDING_AFTER_TIME = REJECT_AFTER_TIME - 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """What opens the data messages of one session with `peer`, in both directions.
+
+    What has the receiver's index `index` was sealed with `receive`, what has `receiver`, with `send`.
+    """
+
+    peer: str
+    index: int
+    receiver: int
+    send: bytes = field(repr=False)
+    receive: bytes = field(repr=False)
+
+
 class Session:
     """Both directions of one key pair, and the index by which each side knows it.
 
@@ -41,6 +56,7 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_keys",
         "_open_into",
         "_receiver",
         "_seal_into",
@@ -61,6 +77,7 @@ class Session:
         self.created = created
         self.heard = False
         self._receiver = receiver
+        self._keys = keys
         self._seal_into = Aead(keys.send).encrypt_into
         self._open_into = Aead(keys.receive).decrypt_into
         self._sent = 0
@@ -69,6 +86,10 @@ class Session:
     def __repr__(self) -> str:
         role = "initiator" if self.initiator else "responder"
         return f"Session(index={self.index:#010x}, {role}, created={self.created:.3f})"
+
+    def disclose(self, peer: str) -> SessionKeys:
+        """Return the keys, for somebody who may read this process's memory anyway."""
+        return SessionKeys(peer, self.index, self._receiver, self._keys.send, self._keys.receive)
 
     @property
     def sent(self) -> int:

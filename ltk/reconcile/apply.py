@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
-from ltk.kernel import netlink, nft, paths, probe, sysctl
+from ltk.kernel import mounts, netlink, nft, paths, probe, sysctl
 from ltk.reconcile import fault_places, unconfirmed
 from ltk.reconcile.desired import desired
 from ltk.reconcile.execute import execute
@@ -152,6 +152,7 @@ def interrupted(topology: str) -> Left | None:
 def crashed() -> list[str]:
     """Topologies of which something is left and nobody takes care: no supervisor, no ltk at work."""
     folders = {folder.name for folder in paths.RUN.iterdir()} if paths.RUN.is_dir() else set()
+    folders |= {place.name for place in mounts.places() if place.parent == paths.STATE}
     return sorted(
         name
         for name in folders | marked_topologies()

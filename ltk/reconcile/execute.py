@@ -24,7 +24,7 @@ from ltk.lab.conditions import span_of
 from ltk.lab.names import WAN
 from ltk.node.control import ask_each
 from ltk.reconcile import programs, rules, wires
-from ltk.reconcile.files import write_private
+from ltk.reconcile.files import remove_file, write_private
 from ltk.reconcile.observe import LOOPBACK, mark_of
 from ltk.reconcile.plan import Create, Operation, Remove, Update
 from ltk.reconcile.resources import (
@@ -279,7 +279,7 @@ def _secrets(topology: str, operations: Sequence[Operation]) -> None:
         secret = operation.resource
         assert isinstance(secret, Secret)
         if isinstance(operation, Remove):
-            Path(secret.path).unlink(missing_ok=True)
+            remove_file(Path(secret.path))
         else:
             write_private(Path(secret.path), secret.value + "\n")
 

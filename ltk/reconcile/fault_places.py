@@ -1,7 +1,8 @@
 """Where faults are in force, and how they get there and away: no file says so, but those places themselves.
 
 Faults of the network are chains of an nftables table in the namespaces of a lab; faults of processes are
-held by the supervisor; faults that change what is wanted are kept (`kept_faults`).
+held by the supervisor; faults that change what is wanted are kept (`kept_faults`), and so is that of the
+secrets' disk, which is mounted.
 
 Every apply looks for faults, and mostly there are none. What knows their words takes its time to import, and
 is imported where there is one.

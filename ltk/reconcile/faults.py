@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ltk.errors import InvalidInputError
-from ltk.kernel import messages, netns, paths
+from ltk.kernel import messages, mounts, netns, paths
 from ltk.kernel.netlink import Netlink
 from ltk.lab import overlay
 from ltk.lab.faults import gives_the_same_ports
@@ -23,6 +23,7 @@ from ltk.topology.faults import (
     FlushNat,
     Kill,
     Move,
+    ReadOnlySecrets,
     RemoveTun,
     Stop,
 )
@@ -56,6 +57,13 @@ def inject(topology: Topology, fault: Fault) -> InForce | None:
                     hint = f"Clear it: ltk fault {topology.name} clear"
                     raise InvalidInputError(words, f"another fault holds the daemon of {node}", hint=hint)
                 fault_places.hold(topology.name, fault, entry)
+            case ReadOnlySecrets():
+                if any(each.fault == entry.fault for each in there):
+                    doing = f"putting the fault {str(fault)!r} into {topology.name}"
+                    hint = f"Clear it: ltk fault {topology.name} clear"
+                    raise InvalidInputError(doing, "it is in force already", hint=hint)
+                keep(topology.name, [*kept(topology.name), entry])  # whoever is killed now has one to clear
+                mounts.make_read_only(paths.state_folder(topology.name))
             case RemoveTun(node):
                 with Netlink.open(scope_of(topology.name, node)) as netlink:
                     netlink.run([messages.delete_link(topology.node(node).device)])
@@ -87,6 +95,8 @@ def clear(topology: Topology, number: int | None = None) -> list[InForce]:
             words = f"clearing fault {number} of {topology.name}"
             raise InvalidInputError(words, "there is no such fault", hint=f"In force are: {known}")
         held = {node: each for node, each in fault_places.held(topology.name).items() if each in gone}
+        if any(each.fault == str(ReadOnlySecrets()) for each in gone):
+            mounts.release(paths.state_folder(topology.name))
         changes = [each for each in kept(topology.name) if each in gone]
         if held:
             change.plan()

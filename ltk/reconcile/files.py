@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -17,4 +18,22 @@ def write_private(path: Path, text: str) -> None:
             file.write(text)
         fresh.replace(path)
     except OSError as error:
-        raise LtkError(f"writing {path}", str(error.strerror)) from error
+        raise LtkError(f"writing {path}", str(error.strerror), hint=hint_for(error)) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may have gone already."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise LtkError(f"removing {path}", str(error.strerror), hint=hint_for(error)) from error
+
+
+def hint_for(error: OSError) -> str | None:
+    """What to do where a disk takes nothing."""
+    match error.errno:
+        case errno.EROFS:
+            return "The disk is mounted read-only: make it writable, then run this again."
+        case errno.ENOSPC | errno.EDQUOT:
+            return "The disk is full: make room, then run this again."
+    return None

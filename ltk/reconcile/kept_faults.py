@@ -1,7 +1,8 @@
-"""Faults that change what is wanted, kept beside a topology that is up, and the topology with them in it.
+"""Faults that no rule and no process can hold, kept beside a topology that is up, and the topology with them.
 
-What the user wrote stays as it is: `ltk apply` and whatever looks for differences see the network as these
-faults have it, so that they are no drift. Everything else about a fault is read where it is in force.
+They change what is wanted, but for one (`ReadOnlySecrets`). What the user wrote stays as it is: `ltk apply`
+and whatever looks for differences see the network as these faults have it, so that they are no drift.
+Everything else about a fault is read where it is in force.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def fold(topology: Topology, faults: Sequence[InForce]) -> tuple[Topology, list[
     if not faults:
         return topology, []
     from ltk.lab import overlay  # only now: mostly there are none, and the words of faults take their time
-    from ltk.topology.faults import ChangeAddress, ChangeLink, Move, parse
+    from ltk.topology.faults import ChangeAddress, ChangeLink, Move, ReadOnlySecrets, parse
 
     possible = []
     for each in faults:
@@ -66,7 +67,9 @@ def fold(topology: Topology, faults: Sequence[InForce]) -> tuple[Topology, list[
             fault = parse(each.fault, topology)
             if isinstance(fault, ChangeAddress | ChangeLink | Move):
                 topology = overlay.applied(topology, fault)
-                possible.append(each)
+            elif not isinstance(fault, ReadOnlySecrets):
+                continue
+            possible.append(each)
         except InvalidInputError:
             continue
     return topology, possible

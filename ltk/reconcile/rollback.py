@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 
 from ltk.errors import InvalidInputError, LtkError, RolledBackError
-from ltk.kernel import netns, paths
+from ltk.kernel import mounts, netns, paths
 from ltk.reconcile import fault_places
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
@@ -170,6 +170,7 @@ def settle_configurations(topology: str, have: State) -> None:
 
 def clear_away(topology: str, listener: Listener, unwanted: str = UNDONE) -> list[Operation]:
     """Remove all that bears the mark of `topology`, for whoever has the lock: processes, files and all."""
+    mounts.release(paths.state_folder(topology))  # a fault of it, which would keep the keys
     operations = plan({}, observe(topology).have, unwanted=unwanted)
     supervisor.shutdown(topology)
     execute(topology, operations, listener)

@@ -6,8 +6,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from ltk.capture.keys import NodeKeys
 from ltk.capture.lines import Ended
 from ltk.capture.record import Captured, InOrder
+from ltk.node import control
 from ltk.testing.breaking import mutant, replace
 
 
@@ -31,3 +33,15 @@ def _silent_about_misses() -> None:
         return say(dataclasses.replace(ended, dropped={}))
 
     replace(Ended, "sentences", as_if_whole)
+
+
+@mutant("keys-for-anybody")
+def _keys_for_anybody() -> None:
+    """Whoever gets at the control socket is told the keys of sessions."""
+    replace(control, "is_own_user", lambda _client: True)
+
+
+@mutant("capture-without-new-keys")
+def _capture_without_new_keys() -> None:
+    """What a daemon has told at the start is all that a capture knows."""
+    replace(NodeKeys, "look_for", lambda _keys, _index: None)

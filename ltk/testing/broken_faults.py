@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ltk.kernel import mounts
 from ltk.lab import faults as lab_faults
 from ltk.lab.faults import Chain
 from ltk.lab.wire import Direction
@@ -23,6 +24,12 @@ def _fault_block_one_way() -> None:
         return make(topology, fault, number, stated=stated)
 
     replace(lab_faults, "chains", one_way)
+
+
+@mutant("fault-secrets-in-words-only")
+def _fault_secrets_in_words_only() -> None:
+    """The fault is listed, and the disk takes writes as before."""
+    replace(mounts, "make_read_only", lambda _folder: None)
 
 
 @mutant("wire-never-reorders")

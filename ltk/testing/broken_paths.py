@@ -191,7 +191,7 @@ def _attempt_without_back_off() -> None:
 @mutant("attempt-never-over")
 def _attempt_never_over() -> None:
     """An attempt that finds nothing stays, and no other can begin."""
-    replace(Attempt, "is_over", lambda _attempt, _now: False)
+    replace(Attempt, "is_over", lambda _attempt, _now, _busy_until: False)
 
 
 @mutant("path-policy-ignored")

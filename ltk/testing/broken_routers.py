@@ -14,7 +14,7 @@ from ltk.reconcile.resources import Ruleset
 from ltk.reconcile.rules import Chain
 from ltk.testing.breaking import mutant, replace
 from ltk.topology.expanded import Lab, Site
-from ltk.topology.nats import NatFiltering, NatMapping
+from ltk.topology.nats import Ipv6, Nat, NatFiltering, NatMapping
 
 
 @mutant("nat-without-hairpin")
@@ -86,6 +86,42 @@ def _nat_hairpin_for_everybody() -> None:
             yield dataclasses.replace(chain, rules=tuple(rules))
 
     replace(lab_nat, "_translation", hiding)
+
+
+@mutant("nat-keeps-whose-port-it-was")
+def _nat_keeps_whose_port_it_was() -> None:
+    """A public port leads to the socket that had it first, until that is forgotten."""
+    learned = lab_nat._learned
+
+    def first_come(nat: Nat, wan: IPv4Address) -> Iterator[str]:
+        return (rule for rule in learned(nat, wan) if "delete @eim" not in rule)
+
+    replace(lab_nat, "_learned", first_come)
+
+
+@mutant("nat-without-session-caps")
+def _nat_without_session_caps() -> None:
+    """A host may have as many sessions as it likes."""
+    make = lab_nat.router_rules
+
+    def generous(scope: str, lab: Lab, site: Site) -> Ruleset:
+        nat = dataclasses.replace(site.nat, sessions=None)
+        return make(scope, lab, dataclasses.replace(site, nat=nat))
+
+    replace(lab_sites, "router_rules", generous)
+
+
+@mutant("ipv6-without-firewall")
+def _ipv6_without_firewall() -> None:
+    """IPv6 beside a NAT lets everybody in, whatever the file says."""
+    make = lab_nat.router_rules
+
+    def open_to_all(scope: str, lab: Lab, site: Site) -> Ruleset:
+        if site.ipv6 is Ipv6.FIREWALL:
+            site = dataclasses.replace(site, ipv6=Ipv6.OPEN)
+        return make(scope, lab, site)
+
+    replace(lab_sites, "router_rules", open_to_all)
 
 
 @mutant("lan-with-a-ports-address")

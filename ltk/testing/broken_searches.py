@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from ltk.protocol import search
 from ltk.protocol.attempt import Attempt
@@ -48,6 +49,23 @@ def _without_bound() -> None:
         return some(random, MORE * count)
 
     replace(search, "random_ports", all_of_them)
+
+
+@mutant("search-is-cut-off")
+def _is_cut_off() -> None:
+    """An attempt is over when plain probing would be, whatever else is under way."""
+    replace(search.Search, "busy_until", property(lambda _search: float("-inf")))
+
+
+@mutant("search-owes-nothing-when-late")
+def _owes_nothing_when_late() -> None:
+    """What would have been due by now is due in the past, for which nobody is woken."""
+
+    def late(volley: search._Volley, _now: float) -> list[Endpoint]:
+        volley.due += volley.every
+        return list(islice(volley.targets, volley.at_once))
+
+    replace(search._Volley, "next", late)
 
 
 @mutant("search-ignores-the-topology")

@@ -151,7 +151,17 @@ class RemoveTun:
         return f"tun {self.node}"
 
 
-Fault: TypeAlias = Block | Drop | FlushNat | ChangeAddress | Move | ChangeLink | Kill | Stop | RemoveTun
+@dataclass(frozen=True, slots=True)
+class ReadOnlySecrets:
+    """The disk on which the lab's keys lie is read-only: they can be read, and none can be written."""
+
+    def __str__(self) -> str:
+        return "secrets read-only"
+
+
+Fault: TypeAlias = (
+    Block | Drop | FlushNat | ChangeAddress | Move | ChangeLink | Kill | Stop | RemoveTun | ReadOnlySecrets
+)
 
 
 def _seed(value: object) -> int:
@@ -179,6 +189,7 @@ USAGE: Final = {
     "stop": "stop NODE",
     "tun": "tun NODE",
     "link": "link PLACE KEY=VALUE…",
+    "secrets": "secrets read-only",
 }
 _FLAGS = {"block": {"--one-way", "--udp"}, "flush-nat": {"--new-ports"}}
 _VALUED = {"drop": {"--class", "--nth"}}
@@ -243,6 +254,8 @@ class _Reader:
                 return Stop(self._daemon(node).name)
             case "tun", [node]:
                 return RemoveTun(self._daemon(node).name)
+            case "secrets", ["read-only"]:
+                return ReadOnlySecrets()
         raise self._refused("it has too few words, or too many")
 
     def _sorted(self, verb: str, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ltk.errors import InvalidInputError
 from ltk.topology.expanded import Topology
-from ltk.topology.faults import FlushNat, RemoveTun, parse
+from ltk.topology.faults import FlushNat, ReadOnlySecrets, RemoveTun, parse
 from ltk.topology.problems import Findings
 
 
@@ -24,6 +24,8 @@ def with_stated_faults(topology: Topology, words: Sequence[str], findings: Findi
             continue
         if isinstance(fault, RemoveTun | FlushNat):
             findings.add(path, "is over in a moment", "once it is up: ltk fault")
+        elif isinstance(fault, ReadOnlySecrets):
+            findings.add(path, "would keep the lab itself from being applied", "once it is up: ltk fault")
         elif str(fault) in stated:
             findings.add(path, "is the same as one before")
         stated.append(str(fault))

@@ -35,7 +35,7 @@ from ltk.kernel import nft
 PAIRS_A_LAB = 20  # every client knows every other: what a status costs grows with the square
 PACE = 0.2  # seconds between two datagrams of a pair
 AT_ONCE = 8  # pairs that start at the same moment
-TURN = 10.0  # seconds until the next ones start at the latest: two attempts
+TURN = 12.0  # seconds until the next ones start at the latest: an attempt, however long it takes
 LOOK = 5  # datagrams of each pair between two readings of the counters
 LATE = 1.0  # seconds that an answer may be late, where answers come
 # A path that was lost four times within minutes, as on a machine without breath, is not used for a minute.
@@ -105,6 +105,7 @@ class Course:
     data: Stream
     found: str = "?"
     seconds: float = 0.0  # from the first datagram to the end of the look that found it
+    direct_after: float | None = None  # seconds from then until both routers had counted data straight
     probes: int = 0  # sent by both until then
     at_once: bool = False  # in the first attempt
     given_up: str = ""  # what was waited for in vain
@@ -193,12 +194,13 @@ class Field:
             self.courses += some
             self._for_a_while(lambda course: bool(course.data.echoed), some)
             if in_turns:
-                self._for_a_while(lambda course: all(each.direct_in for each in self._tallies(course)), some)
+                self._for_a_while(self._is_straight, some)
 
         def has_found(course: Course, look: Look) -> bool:
             if look.is_direct or (look.is_relayed and look.has_failed):
                 if course.found == "?" or look.is_direct:
                     course.seconds = time.time() - course.data.sent[0]
+                    course.direct_after = course.direct_after or course.seconds
                     course.at_once = not any(side.after.failures for side in look.sides)
                     course.probes = sum(each.probes for each in self._tallies(course))
                 course.found = "direct" if look.is_direct else "relay"
@@ -206,6 +208,12 @@ class Field:
             return False
 
         self._until("found", "as the rule has it", has_found)
+
+    def _is_straight(self, course: Course) -> bool:
+        """Whether data has gone straight both ways; when that was first seen is noted."""
+        if course.direct_after is None and all(each.direct_in for each in self._tallies(course)):
+            course.direct_after = time.time() - course.data.sent[0]
+        return course.direct_after is not None
 
     def cut_the_relay(self) -> None:
         """The hub relays nothing: only what is direct goes on."""
@@ -332,7 +340,8 @@ class Field:
     def _await(self, holds: Callable[[Course], bool], awaited: str, courses: Sequence[Course]) -> None:
         def hold() -> bool:
             self._world.check()
-            return all(holds(course) for course in courses)
+            held = [holds(course) for course in courses]  # each is looked at, however others are
+            return all(held)
 
         wait_for(hold, awaited, PATIENCE)
 

@@ -11,7 +11,11 @@ from cells import markdown, matrix, samples, table
 from harness import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "nat-matrix.md"
-CELLS, RUNS = "cells", "runs"  # names of pytest's properties, and of the parts of the document
+CELLS, RUNS, STATES = (
+    "cells",
+    "runs",
+    "states",
+)  # names of pytest's properties, and of the parts of the document
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Runs:
     routers: str
     way: str
     runs: int
-    seconds: tuple[float, ...]  # of each that was direct, as above
+    seconds: tuple[float, ...]  # of each that was direct, until both routers had counted data straight
     probes: tuple[int, ...]  # of each that was direct in the first attempt: sent by both sides until then
 
     def row(self) -> list[str]:
@@ -38,12 +42,34 @@ class Runs:
         probes = f"{median(self.probes):.0f} ({min(self.probes)}–{max(self.probes)})" if self.probes else "–"
         at_once, direct = len(self.probes), len(self.seconds)
         share = f"{direct / self.runs:.0%}"
-        return [self.routers, self.way, str(self.runs), str(at_once), str(direct), share, probes]
+        times = sorted(self.seconds)
+        took = f"{median(times):.1f} s ({times[0]:.1f}–{times[-1]:.1f})" if times else "–"
+        return [self.routers, self.way, str(self.runs), str(at_once), str(direct), share, took, probes]
 
 
-def record(property_: Callable[[str, object], None], outcome: Outcome | Runs) -> None:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A state of the network between two clients, how their data went in the end, and when it did."""
+
+    what: str
+    way: str
+    seconds: float
+
+    def row(self) -> list[str]:
+        """The row of a table."""
+        return [self.what, self.way, f"{self.seconds:.1f} s"]
+
+
+def record(property_: Callable[[str, object], None], outcome: Outcome | Runs | Ending) -> None:
     """Have it printed at the end of pytest's run. `property_` is record_property."""
-    property_(CELLS if isinstance(outcome, Outcome) else RUNS, astuple(outcome))
+    match outcome:
+        case Outcome():
+            name = CELLS
+        case Runs():
+            name = RUNS
+        case Ending():
+            name = STATES
+    property_(name, astuple(outcome))
 
 
 def told(reports: Iterable[pytest.TestReport]) -> dict[str, str]:
@@ -63,9 +89,14 @@ def told(reports: Iterable[pytest.TestReport]) -> dict[str, str]:
             "in the first attempt",
             "direct",
             "share",
+            "until direct",
             "probes of the first attempt",
         ]
         parts[RUNS] = markdown(titles, [each.row() for each in runs])
+    endings = [Ending(*each) for name, each in found if name == STATES]
+    if endings:
+        titles = ["between the two", "how their data goes", "after"]
+        parts[STATES] = markdown(titles, [each.row() for each in endings])
     return parts
 
 

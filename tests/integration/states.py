@@ -83,6 +83,8 @@ LAN = "n-lan: {nat: port-restricted, hosts: [na, nb]}"
 NEIGHBOURS = State("n", "on one LAN", Way.LAN, LAN, ("n-lan", "n-lan"))
 # Who asks is the first to have a session and to send a probe, and so its own router is not poisoned.
 POISONABLE = _homes("p", "poisonable router", "{preset: home, unsolicited: accept}", "home")
+# Both may be poisoned: nothing of one side's first probes may reach the other's router.
+BOTH_POISONABLE = _homes("w", "poisonable routers on both sides", "{preset: home, unsolicited: accept}")
 IDLE = _homes("i", "life time of 20 s", "{preset: home, lifetime: 20s}")
 SAME = _homes("r", "router that keeps ports", "home")
 NEW = _homes("q", "router that does not", "{preset: home, ports: random}", "home")
@@ -92,7 +94,7 @@ u-a: {{nat: {{preset: home, udp: block}}, hosts: [ua], {DELAYED}}}
 u-b: {{nat: home, hosts: [ub], {DELAYED}}}
 """
 DEAF = State("u", "UDP blocked", Way.STREAM, DEAF_SITES, ("u-a", "u-b"))
-STATES = (TURNING, STUBBORN, DOUBLE, NEIGHBOURS, POISONABLE, IDLE, SAME, NEW, MOVED, DEAF)
+STATES = (TURNING, STUBBORN, DOUBLE, NEIGHBOURS, POISONABLE, BOTH_POISONABLE, IDLE, SAME, NEW, MOVED, DEAF)
 
 
 def topology() -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from flows import DATA
 from harness import Lab, wait_for
-from test_nested_nats import count_data, spent
+from spending import count_data, spent
 
+from ltk.cli.main import run as ltk
 from ltk.kernel import netns
 
 CORE4, CORE6 = "203.0.113.1", "2001:db8::1"
@@ -62,7 +63,8 @@ def heard_from(lab: Lab, host: str, core: str) -> str:
 
 
 def test_ipv4_is_translated_and_ipv6_is_routed_as_the_file_says(lab: Callable[..., Lab]) -> None:
-    made = lab(TOPOLOGY)
+    made = lab(TOPOLOGY, apply=False)
+    assert ltk(["apply", str(made.path)]) == 0  # in one process with what makes the routers, for mutants
     held = {host: addresses(made, host) for host in ("alice", "bob", "carol", "dave")}
     assert held["bob"] == {"inet": ["192.168.7.9"], "inet6": ["2001:db8::99"]}
     assert held["dave"]["inet6"] == []

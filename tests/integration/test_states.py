@@ -1,6 +1,7 @@
 """All that can be between two clients, at once in one lab: the way that their data takes, and how soon.
 
-How it is measured is told in `states`. The times are printed at the end of the run.
+How it is measured is told in `states`. The times are printed at the end of the run, and `--write-docs` puts
+them into docs/nat-matrix.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import states
 from figures import Figure, judge
 from flows import flush_nat
 from harness import Lab, wait_for
+from outcomes import Ending, record
 from states import IDLE, MOVED, NEW, SAME, STATES, Course, World, gaps
 from streams import traffic
 
@@ -39,6 +41,7 @@ def test_every_state_ends_as_the_network_allows_and_is_found_again_after_a_resta
         Figure("NAT", f"{state.what}: {state.way.split(',')[0]}", SOON, (course.took,))
         for state, course in courses.items()
     ]
+    endings = [Ending(state.what, state.way.value, course.took) for state, course in courses.items()]
     idle = courses.pop(IDLE)
     world.traffic.stop(idle.stream)
     silent = time.time() + 1.0  # what is under way arrives within that
@@ -50,6 +53,9 @@ def test_every_state_ends_as_the_network_allows_and_is_found_again_after_a_resta
         flush_nat(world.lab, state.outer[0], new_ports=False)
     world.settle([same, new], restarted)
     figures += restarts(restarted, (same, new))
+    endings += [
+        Ending(f"{each.state.what}, restarted", each.state.way.value, each.took) for each in (same, new)
+    ]
     assert same.ports == before[SAME], "a NAT that keeps ports gives the same one again"
     assert len(new.ports) == 1
     assert new.ports != before[NEW], "a NAT that does not gives another"
@@ -57,9 +63,14 @@ def test_every_state_ends_as_the_network_allows_and_is_found_again_after_a_resta
     left = world.move()
     world.settle([moved], left)
     figures += restarts(left, (moved,))
+    endings.append(Ending(f"{MOVED.what}, at its other address", MOVED.way.value, moved.took))
     world.settle([*courses.values()], time.time())  # nobody else was concerned
 
-    figures.append(stay_awake(world, idle, silent))
+    silence, again = stay_awake(world, idle, silent)
+    figures.append(silence)
+    endings.append(Ending(f"{IDLE.what}, after {IDLE_FOR:.0f} s without data", IDLE.way.value, again.took))
+    for ending in endings:
+        record(record_property, ending)
     judge(record_property, figures, 1)
     for course in courses.values():
         assert course.stream.duplicates() == [], course.state.what
@@ -76,10 +87,10 @@ def restarts(since: float, courses: tuple[Course, ...]) -> list[Figure]:
     return found
 
 
-def stay_awake(world: World, idle: Course, silent: float) -> Figure:
+def stay_awake(world: World, idle: Course, silent: float) -> tuple[Figure, Course]:
     """A pair that says nothing keeps the mappings that it has, by few packets, and uses them at once.
 
-    Returns how long the routers saw nothing of it.
+    Returns how long the routers saw nothing of it, and its course from then on.
     """
     until = silent + IDLE_FOR
     wait_for(lambda: time.time() > until, "the pair to have been idle for long", 2 * IDLE_FOR)
@@ -93,4 +104,4 @@ def stay_awake(world: World, idle: Course, silent: float) -> Figure:
     world.settle([again], until)
     assert again.ports == idle.ports
     assert world.relayed(IDLE, silent) == [], "its first data found no direct path"
-    return Figure("NAT", f"{IDLE.what}: longest silence", LIFETIME, (longest,))
+    return Figure("NAT", f"{IDLE.what}: longest silence", LIFETIME, (longest,)), again

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import of_transports
 import pytest
+from networks import BROKEN_IN_PYTEST, NETWORK_PROOFS
+from proof import Proof
 
 from ltk.testing import mutants
 
@@ -24,7 +26,6 @@ RUN_LIMIT = 120.0  # seconds for that and for the cleaning up
 
 TUN = "tests/integration/test_tun_reader.py"
 NODE = "tests/unit/node"
-CAPTURE = "tests/unit/capture/test_record.py"
 KINDS = "tests/integration/test_nat_kinds.py"
 MATRIX = (
     "tests/integration/test_nat_matrix.py"
@@ -41,7 +42,6 @@ WIRE = "tests/unit/lab/test_wire_conditions.py"
 LANS = "tests/integration/test_lans.py"
 PLAN = "tests/unit/reconcile"
 PROTOCOL = "tests/unit/protocol"
-HARD = f"{PROTOCOL}/test_p2p_hard.py"
 SECRET_NETWORK = f"{PROTOCOL}/test_secret_network.py"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
@@ -50,21 +50,8 @@ INTEROP = "tests/integration/interop"
 LESSONS = "tests/integration/test_lessons"
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """`test` (a node id) fails on `mutant`, in an assertion that holds the words `because`."""
-
-    mutant: str
-    test: str
-    because: str
-
-    @property
-    def where(self) -> str:
-        """Where the test stands: unit or integration."""
-        return self.test.split("/")[1]
-
-
 PROOFS = (
+    *NETWORK_PROOFS,
     Proof(
         "tun-exit-on-would-block",
         f"{TUN}::test_after_idling_not_one_packet_is_lost",
@@ -376,36 +363,6 @@ PROOFS = (
         "it had to wait for the other sender's datagrams",
     ),
     Proof(
-        "search-expects-the-wrong-ports",
-        f"{HARD}::test_ports_in_sequence_are_predicted_in_each_first_attempt[one]",
-        "not direct with seed 0",
-    ),
-    Proof(
-        "search-closes-what-it-found",
-        f"{HARD}::test_the_socket_that_was_found_carries_the_pair_from_then_on[birthday]",
-        "the path was lost meanwhile",
-    ),
-    Proof(
-        "search-without-bound",
-        f"{HARD}::test_random_ports_are_found_in_nearly_each_first_attempt_within_the_bounds",
-        "probes in one round",
-    ),
-    Proof(
-        "search-ignores-the-topology",
-        f"{HARD}::test_no_more_is_done_than_both_sides_wish_and_what_could_help[off-in-sequence]",
-        "node.opened <= 3",
-    ),
-    Proof(
-        "search-never-leaves-a-spoiled-mapping",
-        f"{HARD}::test_a_spoiled_mapping_is_left_for_a_fresh_one",
-        "a direct path between a and b",
-    ),
-    Proof(
-        "first-probes-go-all-the-way",
-        f"{HARD}::test_first_probes_die_before_the_other_sides_router_and_spoil_nothing",
-        "not direct with seed",
-    ),
-    Proof(
         "check-trusts-status",
         f"{CHECKS}::test_a_status_that_lies_fails_a_check",
         "a lie was believed",
@@ -414,16 +371,6 @@ PROOFS = (
         "lab-stays-up",
         f"{PLUGIN}::test_a_lab_is_gone_when_its_block_is_left_by_an_error",
         "a lab is still up",
-    ),
-    Proof(
-        "capture-as-it-was-read",
-        f"{CAPTURE}::test_packets_come_in_the_order_of_their_times_however_their_queues_are_read",
-        "assert times == sorted(times)",
-    ),
-    Proof(
-        "capture-silent-about-misses",
-        f"{CAPTURE}::test_what_was_missed_is_said",
-        "assert said == (",
     ),
     Proof(
         "fault-block-one-way",
@@ -551,7 +498,19 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
     environment.pop("PYTEST_ADDOPTS", None)
     options = ["-p", "no:cacheprovider", f"--timeout={PROOF_LIMIT}", f"--junit-xml={report}"]
     if proof.test.startswith(
-        ("tests/unit", KINDS, CHECKS, FAULTS, LANS, MATRIX, PLUGIN, ROLLBACK, KILLED, CONFIRM)
+        (
+            "tests/unit",
+            KINDS,
+            CHECKS,
+            FAULTS,
+            LANS,
+            MATRIX,
+            PLUGIN,
+            ROLLBACK,
+            KILLED,
+            CONFIRM,
+            *BROKEN_IN_PYTEST,
+        )
     ):
         beside = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), beside)))

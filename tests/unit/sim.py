@@ -84,6 +84,7 @@ class Node:
     on_transmit: Callable[[bytes, Endpoint], None] | None = None
     ports: dict[int, int] = field(default_factory=dict)  # of the sockets beside the main one, by number
     opened: int = 0  # of those, since the node was made
+    late: float = 0.0  # seconds; how much later than it is due its machine comes to a timer
     _wake: float = math.inf
 
     def __post_init__(self) -> None:
@@ -211,7 +212,7 @@ class Node:
         due = engine.next_timeout()
         if due is not None and due < self._wake:
             self._wake = due
-            world.at(due, self._expire, due)
+            world.at(due + self.late, self._expire, due)
         for request in answers:
             answer = world.ledger.new(self, request.source, len(request.data))
             answer.request = request

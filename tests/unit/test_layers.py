@@ -31,6 +31,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     # what is there already is probed; it is made by the reconciler alone
     "ltk.lab.bench": ("ltk.errors", "ltk.topology", "ltk.lab", "ltk.reconcile.resources", "ltk.kernel"),
     "ltk.capture": ("ltk.errors", "ltk.protocol.messages", "ltk.protocol.stun"),
+    # with a session's keys, what its messages hold is read as the tunnel reads it
+    "ltk.capture.keys": ("ltk.errors", "ltk.capture", "ltk.protocol.primitives", "ltk.protocol.session"),
+    "ltk.capture.inside": ("ltk.capture", "ltk.protocol"),
     "ltk.capture.record": ("ltk.errors", "ltk.capture", "ltk.kernel"),
     "ltk.capture.recording": ("ltk.errors", "ltk.capture", "ltk.kernel.packets"),
     "ltk.fleet": ("ltk.errors", "ltk.topology"),

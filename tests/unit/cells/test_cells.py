@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from cells import KINDS, Way, hard, matrix, samples, table
+from states import STATES
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "nat-matrix.md").read_text()
 
@@ -53,3 +54,13 @@ def test_the_document_shows_twenty_runs_of_each_hard_pair_and_nineteen_of_them_d
     wanted = {f"{cell.starts.name} and {cell.other.name}": (cell.way.value, "20") for cell, _ in hard()}
     assert shown == wanted
     assert all(int(row[4]) >= 19 for row in rows), rows
+
+
+def test_the_document_shows_every_state_and_what_it_comes_to() -> None:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part("states").splitlines()[2:]]
+    shown = [(row[0], row[1]) for row in rows]
+    for state in STATES:
+        assert (state.what, state.way.value) in shown
+    restarted = [what for what, _ in shown if "," in what]
+    assert len(restarted) == 4, "two routers restart, one moves, and one pair is silent for long"
+    assert all(float(row[2].removesuffix(" s")) < 10 for row in rows), rows

@@ -172,6 +172,25 @@ def test_an_error_carries_its_hint_and_status_to_the_asker(
     assert error.hint == "another way"
 
 
+def test_a_guarded_request_is_refused_to_another_user_and_any_other_is_not(
+    path: Path, poller: Poller, echo: Echo, turn_until: TurnUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ControlServer(path, poller, echo.handle, guarded=frozenset({"secret"}))
+    own = Client(path)
+    own.socket.send(b'{"do":"secret"}\n')
+    turn_until(lambda: own.lines(), "the own user's answer")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # this process is somebody else to the server
+    other = Client(path)
+    other.socket.send(b'{"do":"secret"}\n{"do":["secret"]}\n{"do":"open"}\n')
+    turn_until(lambda: len(other.lines()) == 3, "the answers to the other user")
+    assert own.lines()[0]["ok"] is True
+    assert [line["ok"] for line in other.lines()] == [False, True, True]
+    assert "only the daemon's own user may" in str(other.lines()[0]["error"])
+    own.socket.close()
+    other.socket.close()
+    server.close()
+
+
 def test_a_late_answer_arrives_and_others_are_served_meanwhile(
     server: ControlServer, path: Path, echo: Echo, turn_until: TurnUntil
 ) -> None:

@@ -10,6 +10,7 @@ from sim import Node, Simulation
 from sim_curve import use_toy_curve
 from sim_net import FULL_CONE, HOME, POISONABLE, PORT_RESTRICTED, SEQUENTIAL, SYMMETRIC, NatKind
 
+from ltk.protocol.attempt import LONGEST_ATTEMPT
 from ltk.protocol.config import HardNat, P2p
 from ltk.protocol.drops import Drop
 from ltk.protocol.engine import AttemptFailed, Endpoint, NatClassified
@@ -18,6 +19,7 @@ from ltk.protocol.search import LINE, PROBES, ROUNDS, SOCKETS, WINDOW, Method
 from ltk.protocol.sockets import KEPT_FOR, MAX_SOCKETS
 
 ATTEMPT = 8.0  # seconds within which a first attempt has succeeded or failed, whatever it does
+LATE_ATTEMPT = 14.0  # the same on a machine that comes late
 AGAIN = 14.0  # seconds more, until the second has
 RUNS = 200
 SURE = 0.95  # of a round of the birthday search
@@ -39,10 +41,10 @@ def pair(
     return world, a, b
 
 
-def try_once(world: Simulation, a: Node, b: Node) -> bool:
+def try_once(world: Simulation, a: Node, b: Node, within: float = ATTEMPT) -> bool:
     """Whether the two become direct in their first attempt; nothing is lost meanwhile."""
     flow = world.flow(a, b, 0.5)
-    end = world.now + ATTEMPT
+    end = world.now + within
     while world.now < end and not (a.is_direct(b) and b.is_direct(a)) and not a.events_of(AttemptFailed):
         world.run(0.1)
     assert flow.stop().lost == []
@@ -118,6 +120,34 @@ def test_random_ports_are_found_in_nearly_each_first_attempt_within_the_bounds()
     median = probes[len(probes) // 2]
     print(f"{found} of {RUNS}, with {probes[0]} to {probes[-1]} probes, {median} at the median")
     assert found >= SURE * RUNS, f"only {found} of {RUNS} first attempts have found a port"
+
+
+def test_a_machine_that_comes_late_to_its_timers_goes_on_with_its_search() -> None:
+    """With three tenths of a second for each turn a round takes longer than plain probing may."""
+    runs, late = RUNS // 3, 0.3
+    found = 0
+    for seed in range(runs):
+        world, a, b = pair(SYMMETRIC, PORT_RESTRICTED, seed=seed, late=late)
+        found += try_once(world, a, b, LATE_ATTEMPT)
+    print(f"{found} of {runs}")
+    assert found >= SURE * runs, f"only {found} of {runs} first attempts have found a port"
+
+
+@pytest.mark.parametrize("late", [0.0, 0.05, 0.3])
+def test_a_round_goes_on_to_its_end_and_no_further(late: float) -> None:
+    """All probes leave while the sockets are open for them, and then the attempt has failed."""
+    world, a, b = pair(SYMMETRIC, PORT_RESTRICTED, late=late)
+    world.flow(a, b, 0.5)
+    world.block(a, b)
+    world.run_until(lambda: sent(b, a, Method.BIRTHDAY) == PROBES, LATE_ATTEMPT, "the last of the probes")
+    assert len(a.ports) == SOCKETS, f"only {len(a.ports)} sockets were open when the last probe left"
+    assert not a.events_of(AttemptFailed)
+    assert not b.events_of(AttemptFailed)
+    for one, other in ((a, b), (b, a)):
+        failed = world.run_until(lambda one=one: bool(one.events_of(AttemptFailed)), AGAIN, "it to fail")
+        assert failed <= LONGEST_ATTEMPT
+        assert sent(one, other, Method.BIRTHDAY) == (SOCKETS if one is a else PROBES)
+        assert one.ports == {}, "nothing stays open of a round in vain"
 
 
 def test_a_round_that_finds_nothing_is_followed_by_another() -> None:

@@ -22,6 +22,7 @@ from ltk.topology.faults import (
     Kill,
     MessageClass,
     Move,
+    ReadOnlySecrets,
     RemoveTun,
     Stop,
     outwards,
@@ -80,6 +81,7 @@ EXAMPLES: dict[str, Fault] = {
     "kill alice": Kill("alice"),
     "stop hub": Stop("hub"),
     "tun bob": RemoveTun("bob"),
+    "secrets read-only": ReadOnlySecrets(),
 }
 
 
@@ -123,6 +125,7 @@ def test_options_stand_anywhere_and_take_their_value_either_way() -> None:
         ("link home rate=5", "rate should be a rate, is '5'", "It is: link"),
         ("link home seed=-1", "seed should be a whole number", "It is: link"),
         ("kill home", "there is no node 'home'", "There are: "),
+        ("secrets writable", "too few words, or too many", "It is: secrets read-only"),
         ("kill phone", "phone is a stock WireGuard peer", "It is: kill"),
         ('block "alice', "No closing quotation", ""),
     ],
@@ -169,6 +172,7 @@ def test_faults_that_the_file_states_are_kept_in_one_form() -> None:
     [
         ("block alice carol", "there is no node or site 'carol'"),
         ("tun alice", "is over in a moment"),
+        ("secrets read-only", "would keep the lab itself from being applied"),
         ("flush-nat home", "is over in a moment"),
         ("link office loss=1%", "is the same as one before"),
     ],
