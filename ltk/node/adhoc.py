@@ -28,7 +28,8 @@ from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.config import IPAddress
 from ltk.protocol.directory import SubnetDirectory
-from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, P2p, PeerConfig, PeerKind, PeerStatus
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, P2p, PeerConfig, PeerKind
+from ltk.protocol.events import Event, PeerStatus
 from ltk.protocol.messages import STUN_SOCKET
 from ltk.protocol.primitives import public_key_of
 from ltk.protocol.shared_secret import SharedSecret

@@ -28,7 +28,8 @@ from ltk.node.scrape import PageServer
 from ltk.node.streams import open_listener
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
-from ltk.protocol.engine import Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerKind
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, PeerConfig, PeerKind
+from ltk.protocol.events import Event
 from ltk.protocol.messages import STUN_SOCKET
 from ltk.protocol.primitives import public_key_of
 

@@ -21,7 +21,8 @@ from ltk.node.streams import Streams
 from ltk.node.tun import DeviceGoneError, Tun
 from ltk.node.udp import Udp
 from ltk.protocol.buffers import buffer
-from ltk.protocol.engine import Engine, Event
+from ltk.protocol.engine import Engine
+from ltk.protocol.events import Event
 from ltk.protocol.messages import Buffer, Endpoint
 from ltk.protocol.vnet import HEADROOM, TAILROOM, VNET_SIZE, Packet
 

@@ -10,28 +10,24 @@ from ltk.errors import InvalidInputError
 from ltk.node.config import DaemonConfig, decode_key, encode_key
 from ltk.node.loop import Loop
 from ltk.node.udp import RECEIVE_FULL
-from ltk.protocol.engine import (
+from ltk.protocol.engine import Endpoint, Engine, Nat, NatMapping, Relay
+from ltk.protocol.events import (
     AttemptFailed,
     AttemptStarted,
     AttemptSucceeded,
     CandidateStatus,
-    Endpoint,
     EndpointChanged,
-    Engine,
     Event,
     GoodbyeReceived,
     HandshakeCompleted,
     HandshakeGaveUp,
     HandshakeUnanswered,
     HelloReceived,
-    Nat,
     NatClassified,
-    NatMapping,
     Observed,
     PathChanged,
     PeerRegistered,
     PeerStatus,
-    Relay,
     SessionErased,
     Traffic,
     TransportChanged,

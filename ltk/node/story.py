@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 
 from ltk.node.report import describe, endpoint_text
-from ltk.protocol.engine import (
+from ltk.protocol.engine import Endpoint, Relay
+from ltk.protocol.events import (
     AttemptFailed,
-    Endpoint,
     EndpointChanged,
     Event,
     GoodbyeReceived,
@@ -22,7 +22,6 @@ from ltk.protocol.engine import (
     Observed,
     PathChanged,
     PeerStatus,
-    Relay,
     SessionErased,
 )
 

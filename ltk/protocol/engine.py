@@ -25,26 +25,11 @@ from ltk.protocol.cookie import LoadGauge, MacChecker, SourceLimiter
 from ltk.protocol.directory import Directory
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import (
-    AttemptFailed,
-    AttemptStarted,
-    AttemptSucceeded,
     CandidateStatus,
-    EndpointChanged,
     Event,
-    GoodbyeReceived,
-    HandshakeCompleted,
-    HandshakeGaveUp,
-    HandshakeUnanswered,
-    HelloReceived,
-    NatClassified,
     NodeStatus,
-    Observed,
-    PathChanged,
     PeerRegistered,
     PeerStatus,
-    SessionErased,
-    Traffic,
-    TransportChanged,
 )
 from ltk.protocol.frames import CandidateKind, Nat, NatMapping
 from ltk.protocol.local import Local
@@ -80,38 +65,18 @@ from ltk.protocol.status import peer_status
 from ltk.protocol.vnet import VNET_SIZE, Packet, packet_of
 
 __all__ = [
-    "AttemptFailed",
-    "AttemptStarted",
-    "AttemptSucceeded",
     "CandidateKind",
-    "CandidateStatus",
     "Drop",
     "Endpoint",
-    "EndpointChanged",
     "Engine",
     "EngineConfig",
-    "Event",
-    "GoodbyeReceived",
-    "HandshakeCompleted",
-    "HandshakeGaveUp",
-    "HandshakeUnanswered",
-    "HelloReceived",
     "Nat",
-    "NatClassified",
     "NatMapping",
-    "NodeStatus",
-    "Observed",
     "P2p",
-    "PathChanged",
     "PathPolicy",
     "PeerConfig",
     "PeerKind",
-    "PeerRegistered",
-    "PeerStatus",
     "Relay",
-    "SessionErased",
-    "Traffic",
-    "TransportChanged",
     "TransportMode",
 ]
 

@@ -12,14 +12,8 @@ from ipaddress import ip_address, ip_network
 
 from places import MTU
 
-from ltk.protocol.engine import (
-    Endpoint,
-    Engine,
-    EngineConfig,
-    Event,
-    HandshakeCompleted,
-    PeerConfig,
-)
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, PeerConfig
+from ltk.protocol.events import Event, HandshakeCompleted
 from ltk.protocol.outbox import Transmit, datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 from ltk.protocol.session import REKEY_AFTER_TIME

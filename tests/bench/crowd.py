@@ -22,7 +22,8 @@ from ltk.errors import LtkError
 from ltk.kernel import netns
 from ltk.node.config import PeerSettings, Role, decode_key, encode_key
 from ltk.node.control import ask
-from ltk.protocol.engine import Endpoint, Engine, EngineConfig, HandshakeCompleted, PeerConfig, PeerKind
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, PeerConfig, PeerKind
+from ltk.protocol.events import HandshakeCompleted
 from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 

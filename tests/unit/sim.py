@@ -24,15 +24,8 @@ from sim_streams import Streams
 
 from ltk.protocol.config import HardNat, P2p, PathPolicy, PeerKind, TransportMode
 from ltk.protocol.directory import Directory
-from ltk.protocol.engine import (
-    Endpoint,
-    Engine,
-    EngineConfig,
-    Event,
-    PathChanged,
-    PeerConfig,
-    PeerStatus,
-)
+from ltk.protocol.engine import Endpoint, Engine, EngineConfig, PeerConfig
+from ltk.protocol.events import Event, PathChanged, PeerStatus
 from ltk.protocol.messages import STUN_SOCKET, Place
 from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of

@@ -9,8 +9,8 @@ import pytest
 from ltk.node.log import say
 from ltk.node.notify import DEVICE_GONE, READY, Notifier
 from ltk.node.report import describe
-from ltk.protocol.engine import (
-    Endpoint,
+from ltk.protocol.engine import Endpoint
+from ltk.protocol.events import (
     EndpointChanged,
     HandshakeCompleted,
     HandshakeGaveUp,

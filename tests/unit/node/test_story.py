@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ltk.node.story import ClientsStory, ServersStory
-from ltk.protocol.engine import (
+from ltk.protocol.engine import Endpoint, PeerKind, Relay
+from ltk.protocol.events import (
     AttemptFailed,
     AttemptStarted,
-    Endpoint,
     EndpointChanged,
     Event,
     GoodbyeReceived,
@@ -17,10 +17,8 @@ from ltk.protocol.engine import (
     HandshakeUnanswered,
     Observed,
     PathChanged,
-    PeerKind,
     PeerRegistered,
     PeerStatus,
-    Relay,
     SessionErased,
     Traffic,
 )

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import ip_address, ip_network
 
-from ltk.protocol.engine import Drop, Endpoint, Engine, EngineConfig, Event, PeerConfig, PeerStatus
+from ltk.protocol.engine import Drop, Endpoint, Engine, EngineConfig, PeerConfig
+from ltk.protocol.events import Event, PeerStatus
 from ltk.protocol.outbox import datagrams
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 

@@ -25,7 +25,8 @@ from test_primitives import LOW_ORDER_POINTS
 
 from ltk.errors import InvalidInputError
 from ltk.protocol.cookie import MacWriter
-from ltk.protocol.engine import Drop, Endpoint, EndpointChanged, PeerConfig, SessionErased
+from ltk.protocol.engine import Drop, Endpoint, PeerConfig
+from ltk.protocol.events import EndpointChanged, SessionErased
 from ltk.protocol.messages import unpack_cookie_reply
 from ltk.protocol.primitives import private_key_from_random, public_key_of
 

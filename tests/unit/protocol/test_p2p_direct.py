@@ -20,7 +20,7 @@ from sim_net import (
 from sim_packets import Flow
 
 from ltk.protocol.config import HardNat, P2p, PathPolicy
-from ltk.protocol.engine import AttemptStarted, PathChanged, PeerRegistered
+from ltk.protocol.events import AttemptStarted, PathChanged, PeerRegistered
 
 ATTEMPT = 5.0  # seconds within which an attempt has succeeded or failed
 SETTLING = 0.5  # seconds in which the first datagrams on a path are repeated on the relay

@@ -13,7 +13,8 @@ from sim_net import FULL_CONE, HOME, POISONABLE, PORT_RESTRICTED, SEQUENTIAL, SY
 from ltk.protocol.attempt import LONGEST_ATTEMPT
 from ltk.protocol.config import HardNat, P2p
 from ltk.protocol.drops import Drop
-from ltk.protocol.engine import AttemptFailed, Endpoint, NatClassified
+from ltk.protocol.engine import Endpoint
+from ltk.protocol.events import AttemptFailed, NatClassified
 from ltk.protocol.frames import Expect, Nat, NatMapping, PortRule
 from ltk.protocol.search import LINE, PROBES, ROUNDS, SOCKETS, WINDOW, Method
 from ltk.protocol.sockets import KEPT_FOR, MAX_SOCKETS

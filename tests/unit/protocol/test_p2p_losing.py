@@ -7,7 +7,8 @@ from sim import Node, Simulation
 from sim_net import HOME, SYMMETRIC, NatKind
 from sim_objects import reachable
 
-from ltk.protocol.engine import Endpoint, PathChanged
+from ltk.protocol.engine import Endpoint
+from ltk.protocol.events import PathChanged
 
 OUTAGE = 1.5  # seconds, from the cut of a path that carries data to the relay
 OUTAGE_OF_ANSWERS = 1.2  # seconds: one side finds out after at most 1 s, and the other hears of it by then

@@ -11,7 +11,7 @@ from sim_curve import use_toy_curve
 from sim_glass import Glass
 from sim_net import HOME, SYMMETRIC, Datagram, NatKind
 
-from ltk.protocol.engine import NatClassified, Observed
+from ltk.protocol.events import NatClassified, Observed
 from ltk.protocol.frames import NatMapping
 from ltk.protocol.messages import FrameKind
 

@@ -9,13 +9,8 @@ import weakref
 import pytest
 from rig import A, B, a_to_b, b_to_a, connect, fresh, make_pair
 
-from ltk.protocol.engine import (
-    Drop,
-    HandshakeCompleted,
-    HandshakeGaveUp,
-    HelloReceived,
-    SessionErased,
-)
+from ltk.protocol.engine import Drop
+from ltk.protocol.events import HandshakeCompleted, HandshakeGaveUp, HelloReceived, SessionErased
 from ltk.protocol.peer import MAX_STAGED
 from ltk.protocol.session import REKEY_AFTER_MESSAGES
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from rig import World, a_to_b, b_to_a, connect, make_pair
 
-from ltk.protocol.engine import Drop, HandshakeCompleted
+from ltk.protocol.engine import Drop
+from ltk.protocol.events import HandshakeCompleted
 
 INITIATION = 1
 

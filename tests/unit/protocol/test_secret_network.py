@@ -13,13 +13,8 @@ from sim_secret import SECRET, SUBNET, SecretSimulation, network_of
 from ltk.protocol.config import P2p, PeerConfig
 from ltk.protocol.cookie import MacWriter
 from ltk.protocol.directory import SubnetDirectory
-from ltk.protocol.engine import (
-    Drop,
-    Endpoint,
-    HandshakeUnanswered,
-    Observed,
-    PeerRegistered,
-)
+from ltk.protocol.engine import Drop, Endpoint
+from ltk.protocol.events import HandshakeUnanswered, Observed, PeerRegistered
 from ltk.protocol.messages import Initiation, pack_initiation, pack_timestamp
 from ltk.protocol.noise import Initiator
 from ltk.protocol.primitives import PrivateKey

@@ -10,7 +10,7 @@ from sim_net import HOME, SYMMETRIC, Datagram
 
 from ltk.protocol.config import TransportMode
 from ltk.protocol.drops import Drop
-from ltk.protocol.engine import HandshakeGaveUp, TransportChanged
+from ltk.protocol.events import HandshakeGaveUp, TransportChanged
 
 HOUR = 3600.0  # seconds
 BACK_WITHIN = 31.5  # seconds: asked every 30 s, and answered in two steps
