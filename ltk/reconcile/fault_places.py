@@ -62,6 +62,8 @@ def held(topology: str) -> dict[str, InForce]:
 
 def hold(topology: str, fault: Kill | Stop, entry: InForce) -> None:
     """Have the supervisor kill or stop the daemon, and leave it so."""
+    from ltk.topology.faults import Kill
+
     words = f"{entry.number} {'stated' if entry.stated else 'injected'} {entry.fault}"
     supervisor.hold_node(topology, fault.node, words, kill=isinstance(fault, Kill))
 
