@@ -18,7 +18,7 @@ from ltk.kernel import paths
 from ltk.node.control import ask, ask_each
 
 READY_DEADLINE = 10.0  # seconds for the supervisor to listen
-START_DEADLINE = 15.0  # seconds; above the supervisor's own deadline for a node
+START_DEADLINE = 35.0  # seconds; above the supervisor's own deadline for a node
 STOP_DEADLINE = 10.0  # seconds; above the time after which the supervisor kills
 LOCK_QUERY = "hhqqi4x"  # struct flock of fcntl(2): type, whence, start, length, process
 

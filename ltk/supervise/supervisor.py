@@ -31,7 +31,7 @@ from ltk.supervise.client import tail
 from ltk.supervise.program import end_group
 from ltk.supervise.repair import Repairs
 
-START_LIMIT = 10.0  # seconds that a daemon gets to become ready
+START_LIMIT = 30.0  # seconds that a daemon gets to become ready; of a large lab many start at once
 STOP_LIMIT = 5.0  # seconds that a daemon gets to end
 FIRST_RESTART = 0.1  # seconds
 RESTART_LIMIT = 5.0  # seconds between restarts
