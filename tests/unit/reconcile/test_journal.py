@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from states import states
+from random_states import states
 
 from ltk.errors import LtkError
 from ltk.reconcile.journal import Journal, Left, note, read

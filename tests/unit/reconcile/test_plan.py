@@ -8,7 +8,7 @@ from ipaddress import ip_interface, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from states import HOSTS, ROUTERS, TOPOLOGY, Kernel, states
+from random_states import HOSTS, ROUTERS, TOPOLOGY, Kernel, states
 
 from ltk.errors import InTheWayError
 from ltk.reconcile.plan import Create, Remove, Update, difference, plan, restrict

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
-from states import HOSTS, TOPOLOGY, states
+from random_states import HOSTS, TOPOLOGY, states
 
 from ltk.errors import ChangedError, InTheWayError, InvalidInputError
 from ltk.reconcile import saved

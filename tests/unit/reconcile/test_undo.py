@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from states import HOSTS, ROUTERS, Kernel, states
+from random_states import HOSTS, ROUTERS, Kernel, states
 
 from ltk.reconcile.plan import plan
 from ltk.reconcile.resources import Conditions, Daemon, End, Setting, State, Stray, Wire
