@@ -62,6 +62,7 @@ class Peer:
         "_timers",
         "config",
         "endpoint",
+        "former",
         "greeting",
         "handshake",
         "keyring",
@@ -78,6 +79,7 @@ class Peer:
         self._broker = broker
         self.config = config
         self.endpoint = config.endpoint
+        self.former: Endpoint | None = None  # by UDP where that is a stream, or the reverse
         self.sender = Sender(local)
         self._timers = Timers(local.queue, self._on_timer)
         self._staged: deque[bytes] = deque()
@@ -203,8 +205,8 @@ class Peer:
     @property
     def may_be_reached(self) -> bool:
         """Whether asking for a session makes sense."""
-        known = self.endpoint if self.transport is None else self.config.endpoint
-        return self.paths is not None or known is not None
+        own = self.endpoint if self.transport is None else self.config.endpoint
+        return self.paths is not None or own is not None
 
     @property
     def speaks_ltk(self) -> bool:
@@ -231,6 +233,7 @@ class Peer:
         if endpoint.is_stream:
             self._local.streams.proven(endpoint.socket, self, now)
         if old != endpoint:
+            self.former = old if old is not None and old.is_stream is not endpoint.is_stream else None
             self._local.outbox.events.append(EndpointChanged(self.config.name, old, endpoint))
             self.tell_observed(now)
 

@@ -107,7 +107,7 @@ class RelayTable:
         if size <= RELAY_HEADER_SIZE:
             return Drop.WRONG_LENGTH  # a notice is never answered
         channel = self._by_number.get(channel_of(datagram))
-        if channel is None or channel.owner.endpoint != source:
+        if channel is None or not _is_from(channel.owner, source):
             return self._refuse(channel_of(datagram), source, now)
         target = channel.other.endpoint
         if target is None:
@@ -126,7 +126,7 @@ class RelayTable:
         Each datagram has `size` bytes, but the last, which may have fewer.
         """
         channel = self._by_number.get(number)
-        if channel is None or channel.owner.endpoint != source or channel.other.endpoint is None:
+        if channel is None or not _is_from(channel.owner, source) or channel.other.endpoint is None:
             return False
         room = self._local.outbox.burst_room(len(datagrams))[: len(datagrams)]
         room[:] = datagrams
@@ -146,6 +146,11 @@ class RelayTable:
             self._noticed[source] = now
             self._local.outbox.send(relayed(number), source)
         return Drop.UNKNOWN_CHANNEL
+
+
+def _is_from(owner: Peer, source: Endpoint) -> bool:
+    """Whether a channel's owner is there, or was until now and is on its way from UDP to TCP or back."""
+    return source in (owner.endpoint, owner.former)
 
 
 class _Request:
