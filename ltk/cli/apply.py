@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command("apply", epilog="Example:  ltk apply topologies/quickstart.yaml")
 @topology_argument
 @click.option("--only", metavar="NODE,…", help="Look at these nodes alone, and leave the rest as it is.")
+@click.option("--adopt", is_flag=True, help="Take over what somebody else made and is in the way.")
 @click.option(
     "--confirm",
     "within",
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
 @yes_option
 @output_option
 def command(
-    topology: str, only: str | None, within: str | None, hosts: bool, package: str | None, output: str
+    topology: str,
+    only: str | None,
+    adopt: bool,
+    within: str | None,
+    hosts: bool,
+    package: str | None,
+    output: str,
 ) -> None:
     """Converge: create what is missing, change what differs, remove what is not wanted any more.
 
@@ -56,8 +63,8 @@ def command(
     text = text_of(topology)
     plan = _saved(text)
     if plan is not None:
-        if only is not None:
-            hint = "Leave --only out, or apply the topology itself."
+        if only is not None or adopt:
+            hint = f"Leave {'--only' if only is not None else '--adopt'} out, or apply the topology itself."
             raise InvalidInputError(f"applying the plan {plan.file}", "it is carried out whole", hint=hint)
         text = plan.wanted
     wanted = expanded(text)
@@ -80,6 +87,7 @@ def command(
             wanted,
             progress,
             places,
+            adopting=adopt,
             agreed=None if plan is None else plan.agree,
             awaiting=None if guarded is None else guarded.awaiting,
             at_end=lambda: remember(text, wanted),

@@ -25,6 +25,7 @@ VERBS = {
     "destroy": "Remove all that bears a topology's mark.",
     "gc": "Remove what crashed runs have left behind.",
     "status": "Nodes, peers and paths of a topology that is up.",
+    "watch": "What is changed by others as it happens, and put right.",
     "why": "Each way between two nodes, and why it is the path or not.",
     "metrics": "What the daemons count, for Prometheus.",
     "test": "Bring a topology up, run its checks, take it down.",

@@ -44,13 +44,16 @@ RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK = 16, 17, 19  # linux/rtnetlink.h
 RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTM_NEWLINKPROP = 108
-NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x200, 0x400, 0x800
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 IFF_UP = 0x1
 IFA_F_NODAD = 0x02
 RTNH_F_ONLINK = 0x4
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+# blackhole, unreachable, prohibit and throw: routes without a device, in the place of one that has one
+RTN_REFUSALS = (6, 7, 8, 9)
+IPV6_METRIC = 1024  # IP6_RT_PRIO_USER of linux/ipv6_route.h: what a route without a metric gets
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 ARPHRD_ETHER = 1  # linux/if_arp.h
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18  # linux/if_link.h
@@ -98,7 +101,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route of the main table; `protocol` is its mark."""
+    """A route of the main table; `protocol` is its mark. One that only refuses has the `index` 0.
+
+    `metric` is 0 where nobody gave one.
+    """
 
     destination: Network
     gateway: str | None
@@ -190,6 +196,13 @@ def add_address(index: int, device: str, interface: Interface) -> Request:
     return Request(doing, body, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL)
 
 
+def take_over_address(index: int, device: str, interface: Interface) -> Request:
+    """Mark an address that is there already as ours."""
+    body = _address(index, interface) + attribute(IFA_PROTO, bytes((PROTOCOL,)))
+    doing = f"taking over the address {interface} of {device}"
+    return Request(doing, body, RTM_NEWADDR, NLM_F_REPLACE)
+
+
 def delete_address(index: int, device: str, interface: Interface) -> Request:
     """Remove an address; one that has gone with its device is as good."""
     gone = (errno.EADDRNOTAVAIL, errno.ENODEV)
@@ -197,20 +210,41 @@ def delete_address(index: int, device: str, interface: Interface) -> Request:
     return Request(doing, _address(index, interface), RTM_DELADDR, tolerated=gone)
 
 
-def add_route(destination: Network, index: int, device: str, gateway: str | None) -> Request:
+def add_route(destination: Network, index: int, device: str, gateway: str | None, metric: int = 0) -> Request:
     """A route, marked as ours. Creation is exclusive: a `replace` would swallow somebody else's.
 
     The gateway counts as reachable on the device whether or not an address there says so.
     """
     doing = f"adding the route {destination} dev {device}"
-    return Request(doing, _route(destination, index, gateway), RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
+    body = _route(destination, index, gateway, metric)
+    return Request(doing, body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
 
 
-def delete_route(destination: Network, index: int, device: str, gateway: str | None) -> Request:
+def take_over_route(destination: Network, index: int, device: str, gateway: str | None) -> Request:
+    """Mark a route that is there already as ours: one of ours takes its place."""
+    doing = f"taking over the route {destination} dev {device}"
+    body = _route(destination, index, gateway)
+    return Request(doing, body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE)
+
+
+def delete_any_route(destination: Network) -> Request:
+    """Remove the route without a metric to this destination, whosever and of whatever kind it is."""
+    family = _family(destination.version)
+    body = ROUTE.pack(family, destination.prefixlen, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0)
+    if destination.prefixlen:
+        body += attribute(RTA_DST, destination.network_address.packed)
+    if destination.version == 6:
+        body += number(RTA_PRIORITY, IPV6_METRIC)
+    return Request(f"removing the route {destination}", body, RTM_DELROUTE, tolerated=(errno.ESRCH,))
+
+
+def delete_route(
+    destination: Network, index: int, device: str, gateway: str | None, metric: int = 0
+) -> Request:
     """Remove a route of ours; one that has gone with its device is as good."""
     doing = f"removing the route {destination} dev {device}"
     gone = (errno.ESRCH, errno.ENODEV)
-    return Request(doing, _route(destination, index, gateway), RTM_DELROUTE, tolerated=gone)
+    return Request(doing, _route(destination, index, gateway, metric), RTM_DELROUTE, tolerated=gone)
 
 
 def read_link(body: bytes) -> Link:
@@ -249,19 +283,21 @@ def read_address(body: bytes) -> Address:
 def read_route(body: bytes) -> Route | None:
     """The route that a message of the kernel (struct rtmsg and its attributes) tells of.
 
-    None for one of another kind than unicast, or of another table than the main one.
+    None for one of another table than the main one, of multicast and the like, and one that is for a type
+    of service or a source alone: none of them can be where ltk has its routes.
     """
-    family, prefix, _, _, table, protocol, _scope, kind, _flags = ROUTE.unpack_from(body)
-    if table != RT_TABLE_MAIN or kind != RTN_UNICAST:
+    family, prefix, source, service, table, protocol, _scope, kind, _flags = ROUTE.unpack_from(body)
+    if table != RT_TABLE_MAIN or kind not in (RTN_UNICAST, *RTN_REFUSALS) or source or service:
         return None
     found = attributes(body, ROUTE.size)
     everything = bytes(4 if family == socket.AF_INET else 16)
     gateway = found.get(RTA_GATEWAY)
+    metric = as_number(found.get(RTA_PRIORITY))
     return Route(
         destination=_network(found.get(RTA_DST, everything), prefix),
         gateway=None if gateway is None else socket.inet_ntop(family, gateway),
-        index=as_number(found.get(RTA_OIF)),
-        metric=as_number(found.get(RTA_PRIORITY)),
+        index=as_number(found.get(RTA_OIF)) if kind == RTN_UNICAST else 0,
+        metric=0 if (family, metric) == (socket.AF_INET6, IPV6_METRIC) else metric,
         protocol=protocol,
     )
 
@@ -294,12 +330,14 @@ def _address(index: int, interface: Interface) -> bytes:
     return header + attribute(IFA_LOCAL, own) + attribute(IFA_ADDRESS, own)
 
 
-def _route(destination: Network, index: int, gateway: str | None) -> bytes:
+def _route(destination: Network, index: int, gateway: str | None, metric: int = 0) -> bytes:
     scope = RT_SCOPE_UNIVERSE if gateway or destination.version == 6 else RT_SCOPE_LINK
     flags = RTNH_F_ONLINK if gateway else 0
     prefix, family = destination.prefixlen, _family(destination.version)
     body = ROUTE.pack(family, prefix, 0, 0, RT_TABLE_MAIN, PROTOCOL, scope, RTN_UNICAST, flags)
     body += number(RTA_OIF, index)
+    if metric:
+        body += number(RTA_PRIORITY, metric)
     if prefix:
         body += attribute(RTA_DST, destination.network_address.packed)
     if gateway:

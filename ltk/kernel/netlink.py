@@ -99,7 +99,7 @@ class Netlink:
         return [read_address(body) for body in self.dump(RTM_GETADDR, bytes(ADDRESS.size))]
 
     def routes(self) -> list[Route]:
-        """The unicast routes of the main table."""
+        """The routes of the main table, those that only refuse included."""
         found = (read_route(body) for body in self.dump(RTM_GETROUTE, bytes(ROUTE.size)))
         return [route for route in found if route is not None]
 

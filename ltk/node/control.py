@@ -82,6 +82,20 @@ class ControlServer:
         for connection in tuple(self._connections):
             connection.close()
 
+    def listen_anew(self) -> None:
+        """Listen under the same path again where somebody has deleted the socket's file.
+
+        Clients that are connected stay so. Raises as the constructor does, and then nobody can connect.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.stat().st_ino == self._inode:
+                return
+        self._poller.forget(self._listener.fileno())
+        self._listener.close()
+        self._listener = _listen(self.path)
+        self._inode = self.path.stat().st_ino
+        self._poller.watch(self._listener.fileno(), IN, self._accept)
+
     def flush(self, deadline: float) -> None:
         """Write out the answers that have been given, until `deadline` (monotonic seconds)."""
         for connection in tuple(self._connections):

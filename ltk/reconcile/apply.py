@@ -13,6 +13,7 @@ from pathlib import Path
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import mounts, netlink, nft, paths, probe, sysctl
 from ltk.reconcile import fault_places, unconfirmed
+from ltk.reconcile.adopt import adopt, adoptions
 from ltk.reconcile.desired import desired
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
@@ -55,13 +56,26 @@ class Outcome:
 def preview(topology: Topology, only: tuple[str, ...] = ()) -> list[Operation]:
     """What `converge` would do now. Changes nothing and takes no lock."""
     want = _wanted(topology, only)
-    return _plan(want, _observed(topology.name, want), topology.name, only)
+    return _plan(want, observed(topology.name, want), topology.name, only)
+
+
+def wanted(topology: Topology) -> State:
+    """Everything that has to be there, with the faults that are in force. Makes keys that there are none of.
+
+    Raises InvalidInputError for a secret that cannot be had.
+    """
+    return _wanted(topology)
+
+
+def observed(topology: str, want: State, *, adopting: bool = False) -> Observation:
+    """What there is now, of `want` and beside it."""
+    return observe(topology, want.values(), held=fault_places.held(topology), adopting=adopting)
 
 
 def foresee(topology: Topology) -> tuple[list[Operation], State]:
     """What `converge` would do now with all faults that the file states, and what is there before it."""
     want = _wanted(topology, faults=fault_places.to_keep(topology))
-    look = _observed(topology.name, want)
+    look = observed(topology.name, want)
     return _plan(want, look, topology.name, ()), look.have
 
 
@@ -70,6 +84,7 @@ def converge(
     listener: Listener,
     only: tuple[str, ...] = (),
     *,
+    adopting: bool = False,
     agreed: Agreed | None = None,
     undo: bool = True,
     awaiting: Awaiting | None = None,
@@ -77,6 +92,7 @@ def converge(
 ) -> Outcome:
     """Make the machine be as `topology` says; with `only`, in the places of these nodes alone.
 
+    With `adopting`, what somebody else made and is in the way is taken over (see `ltk.reconcile.adopt`).
     Whatever can be refused is refused before the first change, and so is what was not `agreed` upon. Raises
     RolledBackError where an operation fails or where the result, looked at again, is not as wanted, and all
     is as it was before; LtkError where that could not be, or with `undo=False`, by which what was done stays.
@@ -94,9 +110,10 @@ def converge(
                 if lab.faults:
                     _wanted(topology)  # what is refused has no faults either
                 fault_places.keep_stated(topology)
-            operations = converge_locked(topology, change, listener, only, agreed)
+            adopted = _adopt(topology, listener, only) if adopting else []
+            operations = adopted + converge_locked(topology, change, listener, only, agreed)
             if notes:
-                settle_configurations(topology.name, _observed(topology.name, {}).have)
+                settle_configurations(topology.name, observed(topology.name, {}).have)
             if not only:
                 if lab.faults and not operations:
                     change.plan()
@@ -119,7 +136,7 @@ def converge_locked(
 ) -> list[Operation]:
     """The same for whoever has the lock, and with the faults that are in force already."""
     want = _wanted(topology, only)
-    look = _observed(topology.name, want)
+    look = observed(topology.name, want)
     operations = _plan(want, look, topology.name, only)
     if agreed is not None:
         agreed(operations, look.have)
@@ -150,14 +167,26 @@ def interrupted(topology: str) -> Left | None:
 
 
 def crashed() -> list[str]:
-    """Topologies of which something is left and nobody takes care: no supervisor, no ltk at work."""
-    folders = {folder.name for folder in paths.RUN.iterdir()} if paths.RUN.is_dir() else set()
+    """Topologies of which something is left and nobody takes care: no supervisor, no ltk at work.
+
+    A lab of hosts alone needs no supervisor: where it is as it was applied, nothing has crashed.
+    """
+    entries = paths.RUN.iterdir() if paths.RUN.is_dir() else ()
+    folders = {entry.name for entry in entries if entry.is_dir()}
     folders |= {place.name for place in mounts.places() if place.parent == paths.STATE}
     return sorted(
         name
         for name in folders | marked_topologies()
-        if not supervisor.is_running(name) and not _is_locked(name)
+        if not supervisor.is_running(name) and not is_locked(name) and not _is_as_applied(name)
     )
+
+
+def _is_as_applied(topology: str) -> bool:
+    wanted_last = last_applied(topology)
+    try:
+        return wanted_last is not None and preview(wanted_last) == []
+    except LtkError:
+        return False
 
 
 def exists(topology: str) -> bool:
@@ -212,7 +241,8 @@ def _try_lock(topology: str, doing: str, *, wait: bool) -> int | None:
     return descriptor
 
 
-def _is_locked(topology: str) -> bool:
+def is_locked(topology: str) -> bool:
+    """Whether an ltk is at work on `topology` at this moment."""
     try:
         descriptor = os.open(paths.run_folder(topology) / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -259,8 +289,13 @@ def _wanted(topology: Topology, only: tuple[str, ...] = (), faults: Sequence[InF
     return restrict(want, _scopes(topology.name, only)) if only else want
 
 
-def _observed(topology: str, want: State) -> Observation:
-    return observe(topology, want.values(), held=fault_places.held(topology))
+def _adopt(topology: Topology, listener: Listener, only: tuple[str, ...]) -> list[Operation]:
+    want = _wanted(topology, only)
+    operations = adoptions(want, observed(topology.name, want, adopting=True))
+    adopt(topology.name, operations)
+    for operation in operations:
+        listener(operation)
+    return operations
 
 
 def _plan(want: State, look: Observation, topology: str, only: tuple[str, ...]) -> list[Operation]:
@@ -276,7 +311,7 @@ def _scopes(topology: str, only: tuple[str, ...]) -> list[str]:
 
 
 def _verify(topology: str, want: State, only: tuple[str, ...]) -> None:
-    left = _plan(want, _observed(topology, want), topology, only)
+    left = _plan(want, observed(topology, want), topology, only)
     if left:
         words = "; ".join(f"{operation} ({operation.reason})" for operation in left[:5])
         hint = "Something else changes it, or the kernel does not do what it was asked; see: ltk doctor"

@@ -261,7 +261,8 @@ def _routes(_topology: str, operations: Sequence[Operation]) -> None:
 
 def _route_request(route: Resource, change: Callable[..., Request]) -> Request:
     assert isinstance(route, Route)
-    return change(route.destination, _index(route.scope, route.device), route.device, route.gateway)
+    index = _index(route.scope, route.device)
+    return change(route.destination, index, route.device, route.gateway, route.metric)
 
 
 def _rulesets(_topology: str, operations: Sequence[Operation]) -> None:

@@ -23,6 +23,7 @@ from ltk.node.config import Digester
 from ltk.node.control import ask_each, asked
 from ltk.reconcile import programs, rules, secrets, wires
 from ltk.reconcile.resources import (
+    DEVICE,
     Address,
     Bridge,
     Daemon,
@@ -49,10 +50,14 @@ ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer; one that needs longer is
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What bears the topology's mark, and what is in the way: key -> words for it."""
+    """What bears the topology's mark, and what is in the way: key -> words for it.
+
+    `adoptable` are those in the way that could bear the mark, as they are.
+    """
 
     have: State
     foreign: dict[Key, str]
+    adoptable: State = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class _Found:
 
     resources: list[Resource] = field(default_factory=list)
     foreign: dict[Key, str] = field(default_factory=dict)
+    adoptable: State = field(default_factory=dict)
+    marked: set[Key] = field(default_factory=set)  # addresses and routes
     ends: dict[tuple[str, str], tuple[Link, str | None]] = field(default_factory=dict)
     cables: set[frozenset[tuple[str, str]]] = field(default_factory=set)
 
@@ -74,13 +81,22 @@ def mark_of(topology: str, *place: str) -> str:
     return ".".join(("ltk", topology, *place))
 
 
-def observe(topology: str, wanted: Iterable[Resource] = (), held: Container[str] = ()) -> Observation:
+def observe(
+    topology: str,
+    wanted: Iterable[Resource] = (),
+    held: Container[str] = (),
+    *,
+    adopting: bool = False,
+) -> Observation:
     """Look at everything of `topology`; of the settings, at those that somebody wants.
+
+    With `adopting` also into namespaces that are wanted and bear no mark.
 
     A daemon that says that it is as it is wanted is believed, and not asked for the whole of it. Those of
     the nodes `held` are kept down by a fault: they are not asked, and nothing is missing about them.
     """
     wanted = list(wanted)
+    anyway = {each.scope for each in wanted if isinstance(each, Namespace)} if adopting else set()
     settings: dict[str, list[Setting]] = defaultdict(list)
     for each in wanted:
         if isinstance(each, Setting):
@@ -90,15 +106,17 @@ def observe(topology: str, wanted: Iterable[Resource] = (), held: Container[str]
     with _daemons(topology, daemons, held) as told:  # they answer while we look
         for scope in netns.names(scope_of(topology, "")):
             with netns.inside(scope):  # once for all that there is to see
-                if not _look_inside(topology, scope, settings[scope], found):
-                    found.foreign[Namespace(scope, topology).key] = f"the namespace {scope} is not ltk's"
+                if not _look_inside(topology, scope, settings[scope], found, anyway=scope in anyway):
+                    namespace = Namespace(scope, topology)
+                    found.foreign[namespace.key] = f"the namespace {scope} is not ltk's"
+                    found.adoptable[namespace.key] = namespace
         _pair_ends(topology, found)
         found.resources += told()
     found.resources += programs.kept(topology)
     for key_file in sorted(paths.state_folder(topology).glob("*")):
         if secret := secrets.observed(key_file):
             found.resources.append(secret)
-    return Observation(state_of(found.resources), found.foreign)
+    return Observation(state_of(found.resources), found.foreign, found.adoptable)
 
 
 def marked_topologies() -> set[str]:
@@ -107,19 +125,32 @@ def marked_topologies() -> set[str]:
     for scope in netns.names():
         if scope.startswith("ltk-"):
             with Netlink.open(scope) as netlink:
-                loopback = next(link for link in netlink.links() if link.name == LOOPBACK)
-            found |= {name.split(".")[1] for name in loopback.altnames if name.startswith("ltk.")}
+                loopback = _loopback(netlink.links())
+            names = loopback.altnames if loopback is not None else ()
+            found |= {name.split(".")[1] for name in names if name.startswith("ltk.")}
     return found
 
 
-def _look_inside(topology: str, scope: str, settings: Sequence[Setting], found: _Found) -> bool:
-    """Gather what is in the namespace that this thread is in; False where that is not the topology's."""
+def _loopback(links: Iterable[Link]) -> Link | None:
+    """The loopback device; None where somebody has given it another name, as in no namespace of ours."""
+    return next((link for link in links if link.name == LOOPBACK), None)
+
+
+def _look_inside(
+    topology: str, scope: str, settings: Sequence[Setting], found: _Found, *, anyway: bool = False
+) -> bool:
+    """Gather what is in the namespace that this thread is in; False where that is not the topology's.
+
+    With `anyway`, what is in it is gathered even then.
+    """
     with Netlink.here(scope) as netlink:
         links = {link.index: link for link in netlink.links()}
-        loopback = next(link for link in links.values() if link.name == LOOPBACK)
-        if mark_of(topology) not in loopback.altnames:
+        loopback = _loopback(links.values())
+        ours = loopback is not None and mark_of(topology) in loopback.altnames
+        if not ours and not anyway:
             return False
-        found.resources.append(Namespace(scope, topology, loopback.up))
+        if ours and loopback is not None:
+            found.resources.append(Namespace(scope, topology, loopback.up))
         for link in links.values():
             if link is not loopback:
                 _device(topology, scope, link, links, found)
@@ -127,20 +158,23 @@ def _look_inside(topology: str, scope: str, settings: Sequence[Setting], found: 
             resource: Resource = Address(scope, links[address.index].name, address.interface)
             _sort_in(resource, address.protocol == PROTOCOL, found)
         for route in netlink.routes():
-            if route.index in links:
-                resource = Route(scope, route.destination, links[route.index].name, route.gateway)
-                _sort_in(resource, route.protocol == PROTOCOL, found)
+            device = links[route.index].name if route.index in links else ""
+            resource = Route(scope, route.destination, device, route.gateway, route.metric)
+            _sort_in(resource, bool(device) and route.protocol == PROTOCOL, found)
     found.resources += [_present_value(each) for each in settings]
     if (objects := nftables.objects_here(scope, rules.FAMILY, rules.TABLE)) is not None:
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
-    return True
+    return ours
 
 
 def _sort_in(resource: Resource, ours: bool, found: _Found) -> None:
-    if ours:
+    # routes can be appended to those of the same destination and metric, whoever these bear the mark of
+    if ours and resource.key not in found.marked:
+        found.marked.add(resource.key)
         found.resources.append(resource)
     else:
         found.foreign[resource.key] = f"{resource} was made by somebody else"
+        found.adoptable[resource.key] = resource
 
 
 def _device(topology: str, scope: str, link: Link, links: dict[int, Link], found: _Found) -> None:
@@ -148,8 +182,7 @@ def _device(topology: str, scope: str, link: Link, links: dict[int, Link], found
     if link.group == GROUP and mark is None:
         found.resources.append(Stray(scope, link.name))
     elif link.group != GROUP or mark is None:
-        for kind in (Bridge, Tun):
-            found.foreign[(kind.kind, scope, link.name)] = f"the device {link.name} in {scope} is not ltk's"
+        _foreign_device(scope, link, found)
     elif link.kind == "bridge":
         found.resources.append(Bridge(scope, link.name, link.mtu, link.up))
     elif link.kind == "tun":
@@ -157,8 +190,22 @@ def _device(topology: str, scope: str, link: Link, links: dict[int, Link], found
     elif link.kind in ("veth", "tap"):
         master = links[link.master].name if link.master in links else None
         found.ends[scope, link.name] = (link, master)
-        place, device = mark.removeprefix(mark_of(topology) + ".").split(".")
+        place, _, device = mark.removeprefix(mark_of(topology) + ".").partition(".")
         found.cables.add(frozenset({(scope, link.name), (scope_of(topology, place), device)}))
+
+
+def _foreign_device(scope: str, link: Link, found: _Found) -> None:
+    """Whatever kind of device it is, it takes a name that ltk may want for one of its own."""
+    words = f"the device {link.name} in {scope} is not ltk's"
+    for kind in (Bridge.kind, Tun.kind, DEVICE):
+        found.foreign[kind, scope, link.name] = words
+    match link.kind:
+        case "bridge":
+            bridge = Bridge(scope, link.name, link.mtu, link.up)
+            found.adoptable[bridge.key] = bridge
+        case "tun":
+            tun = Tun(scope, link.name, link.mtu, link.up, link.super_packet)
+            found.adoptable[tun.key] = tun
 
 
 def _pair_ends(topology: str, found: _Found) -> None:

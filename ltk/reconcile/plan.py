@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from ltk.errors import InTheWayError
 from ltk.reconcile.resources import (
+    DEVICE,
     Address,
     Bridge,
     Cable,
@@ -109,7 +110,7 @@ def plan(
     `unwanted` is the reason of a removal.
     Raises InTheWayError if one of them is wanted: it is neither changed nor removed.
     """
-    _refuse_foreign(want, foreign or {})
+    _refuse_foreign(want, have, foreign or {})
     going = [resource for key, resource in have.items() if key not in want]
     scopes = {each.scope for each in going if isinstance(each, Namespace)}
     devices = {device for each in going for device in _devices(each)}
@@ -182,13 +183,36 @@ def _daemon_difference(have: Daemon, want: Daemon) -> str:
     return "; ".join(parts)
 
 
-def _refuse_foreign(want: State, foreign: Mapping[Key, str]) -> None:
-    taken = sorted(key for key in want if key in foreign)
+def in_the_way(want: State, have: State, foreign: Mapping[Key, str]) -> dict[Key, Key]:
+    """What stands without our mark where something of ours has to be made: its key -> the key of ours.
+
+    Beside what is there already anybody may have what they like.
+    """
+    return {
+        place: key
+        for key, resource in want.items()
+        if key not in have
+        for place in _places(resource)
+        if place in foreign
+    }
+
+
+def _places(resource: Resource) -> list[Key]:
+    """The keys under which something foreign would keep the resource from being made."""
+    if isinstance(resource, Cable):
+        return [resource.key, *((DEVICE, end.scope, end.device) for end in (resource.a, resource.b))]
+    return [resource.key]
+
+
+def _refuse_foreign(want: State, have: State, foreign: Mapping[Key, str]) -> None:
+    taken = in_the_way(want, have, foreign)
     if taken:
-        words = "; ".join(foreign[key] for key in taken)
-        raise InTheWayError(
-            "planning", words, hint="Remove or rename it: ltk changes nothing that it did not make."
+        words = "; ".join(foreign[key] for key in sorted(taken))
+        hint = (
+            "Remove or rename it: ltk changes nothing that it did not make. Or have it taken over: "
+            "ltk apply --adopt"
         )
+        raise InTheWayError("planning", words, hint=hint)
 
 
 def _goes_by_itself(resource: Resource, scopes: set[str], devices: set[tuple[str, str]]) -> bool:

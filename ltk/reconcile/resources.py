@@ -16,6 +16,7 @@ Interface: TypeAlias = IPv4Interface | IPv6Interface
 Network: TypeAlias = IPv4Network | IPv6Network
 Key: TypeAlias = tuple[str, str, str]  # kind, scope, name
 
+DEVICE = "device"  # the kind, in a key, of whatever takes the name of a cable's end
 LOCALLY_ADMINISTERED = b"\x02"  # the first byte of an Ethernet address that nobody was assigned
 
 
@@ -249,7 +250,10 @@ class Address(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Route(Resource):
-    """A route of the main table; with a gateway, one that counts as reachable on the device."""
+    """A route of the main table; with a gateway, one that counts as reachable on the device.
+
+    ltk makes routes without a metric: beside one that has the mark and a metric there can be another.
+    """
 
     kind: ClassVar[str] = "route"
     rank: ClassVar[int] = 5
@@ -257,14 +261,17 @@ class Route(Resource):
     destination: Network
     device: str
     gateway: str | None = None
+    metric: int = 0
 
     @property
     def name(self) -> str:
-        return str(self.destination)
+        return f"{self.destination} metric {self.metric}" if self.metric else str(self.destination)
 
     def __str__(self) -> str:
         via = f" via {self.gateway}" if self.gateway else ""
-        return f"route {self.destination}{via} dev {self.device} in {self.scope}"
+        device = f" dev {self.device}" if self.device else ""  # one that only refuses has none
+        metric = f" metric {self.metric}" if self.metric else ""
+        return f"route {self.destination}{via}{device}{metric} in {self.scope}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,18 @@ def _process(topology: str) -> int | None:
     return None if told[0] == fcntl.F_UNLCK else int(told[4])
 
 
+def processes(topology: str) -> set[int]:
+    """The supervisor of `topology` and the daemons that it keeps; without one there are none."""
+    supervisor = _process(topology)
+    if supervisor is None:
+        return set()
+    try:
+        daemons = {each.pid for each in nodes(topology) if each.pid is not None}
+    except LtkError:  # it is ending
+        daemons = set()
+    return {supervisor, *daemons}
+
+
 def ensure_running(topology: str) -> None:
     """Start the supervisor of `topology` unless it runs; returns when it takes requests.
 

@@ -12,6 +12,7 @@ States of a node, and what moves it on:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import paths
+from ltk.kernel.inotify import Folders
 from ltk.node.control import Answer, ControlServer, Request, failure
 from ltk.node.log import say
 from ltk.node.notify import DEVICE_GONE, READY
@@ -91,6 +93,9 @@ class Supervisor:
         self._nodes: dict[str, Node] = {}
         self._repairs = Repairs(topology, self._poller)
         self._server = ControlServer(paths.supervisor_socket(topology), self._poller, self._handle)
+        self._files = Folders()
+        self._files.watch(paths.run_folder(topology))
+        self._poller.watch(self._files.fileno(), IN, self._files_changed)
         self._signals = Signals(self._poller, (signal.SIGTERM, signal.SIGINT), self._end_for)
         self._ending: list[Answer] | None = None
 
@@ -103,9 +108,16 @@ class Supervisor:
             answer({})
         self._server.flush(time.monotonic() + FLUSH_TIME)
         self._server.close()
+        self._files.close()
         self._signals.close()
         self._poller.close()
         say("info", f"the supervisor of {self._topology} has ended")
+
+    def _files_changed(self, _mask: int) -> None:
+        """Nobody could stop it any more, or ask it for anything, if its own socket stayed deleted."""
+        if any(change.name in ("", self._server.path.name) for change in self._files.read()):
+            with contextlib.suppress(LtkError, OSError):  # its folder may have gone as a whole
+                self._server.listen_anew()
 
     def _handle(self, request: Request, answer: Answer) -> None:
         match request:
@@ -348,6 +360,7 @@ class Supervisor:
         self._poller.close()
         os.close(self._lock)
         self._server.close(remove=False)
+        self._files.close()
         self._signals.close()
         self._repairs.let_go()
         for node in self._nodes.values():

@@ -25,6 +25,7 @@ from ltk.testing import (
     broken_sessions,
     broken_transports,
     broken_users,
+    broken_watch,
 )
 from ltk.testing.breaking import MUTANTS
 
@@ -43,6 +44,7 @@ BROKEN = (
     broken_sessions,
     broken_transports,
     broken_users,
+    broken_watch,
 )  # they register their mutants as they are imported
 TEST_RUN = "PYTEST_CURRENT_TEST"  # set by pytest while a test runs, and inherited by what it starts
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import of_transports
 import pytest
+import reconciler_proofs
 from networks import BROKEN_IN_PYTEST, NETWORK_PROOFS
 from proof import Proof
 
@@ -48,6 +49,7 @@ ATTACKER = (
 )
 INTEROP = "tests/integration/interop"
 LESSONS = "tests/integration/test_lessons"
+IN_PROCESS = (reconciler_proofs.WATCH, reconciler_proofs.ADOPT)
 
 
 PROOFS = (
@@ -458,6 +460,7 @@ PROOFS = (
         'for host in ("hub", "alice")} == clean',
     ),
     *(Proof(*each) for each in of_transports.PROOFS),
+    *(Proof(*row) for row in reconciler_proofs.ROWS),
 )
 
 
@@ -510,6 +513,7 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
             KILLED,
             CONFIRM,
             *BROKEN_IN_PYTEST,
+            *IN_PROCESS,
         )
     ):
         beside = environment.get("PYTHONPATH")

@@ -265,11 +265,13 @@ def test_applying_tells_programs_what_was_done(ltk: Ltk, file: Path, monkeypatch
         topology: Any,
         listener: Any,
         only: tuple[str, ...],
+        adopting: bool,
         agreed: Any,
         awaiting: Any,
         at_end: Callable[[], None],
     ) -> apply.Outcome:
         assert agreed is None
+        assert not adopting
         asked.append(only)
         assert awaiting is None
         at_end()
