@@ -148,7 +148,7 @@ def follow(taps: Sequence[Tap], stop: Stop, seconds: float | None) -> Iterator[l
             break
         if now >= looked + LOOK_AROUND:
             looked = now
-            if not all(netns.is_namespace(tap.scope) for tap in taps):
+            if not all(netns.is_namespace(tap.scope) for tap in taps if tap.scope):
                 for tap in taps:
                     tap.problem = "the lab was taken down"
                 break

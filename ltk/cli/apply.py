@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltk.cli import rootless
+from ltk.cli import here, rootless
 from ltk.cli.awaited import Guarded
 from ltk.cli.changes import Progress, as_json, count
-from ltk.cli.common import emit, expanded, output_option, say, text_of, topology_argument, yes_option
+from ltk.cli.common import emit, output_option, say, text_of, topology_argument, yes_option
 from ltk.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 @click.command("apply", epilog="Example:  ltk apply topologies/quickstart.yaml")
 @topology_argument
+@click.option("--node", metavar="NODE", help="Be this node, on this machine itself; its lab does not count.")
+@click.option("--no-start", is_flag=True, help="With --node: all but the daemon, for whoever starts that.")
 @click.option("--only", metavar="NODE,…", help="Look at these nodes alone, and leave the rest as it is.")
 @click.option("--adopt", is_flag=True, help="Take over what somebody else made and is in the way.")
 @click.option(
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 @output_option
 def command(
     topology: str,
+    node: str | None,
+    no_start: bool,
     only: str | None,
     adopt: bool,
     within: str | None,
@@ -50,6 +54,9 @@ def command(
 
     TOPOLOGY may be a plan that `ltk plan --save` has written: then exactly that is done, or nothing, with
     status 2, where something has changed since.
+
+    A topology without a lab is one of real hosts, and each brings up itself: the node that it is, by
+    default the one that bears the host's name.
     """
     from dataclasses import asdict
 
@@ -67,7 +74,7 @@ def command(
             hint = f"Leave {'--only' if only is not None else '--adopt'} out, or apply the topology itself."
             raise InvalidInputError(f"applying the plan {plan.file}", "it is carried out whole", hint=hint)
         text = plan.wanted
-    wanted = expanded(text)
+    wanted = here.on_this_machine(text, node)
     places = tuple(word.strip() for word in only.split(",")) if only else ()
     names = [node.name for node in wanted.nodes]
     for place in places:
@@ -77,9 +84,15 @@ def command(
                 f"applying {wanted.name}", f"--only: there is no node {place!r}", hint=hint
             )
     rootless.refuse_real_host(wanted)
-    from ltk.reconcile.apply import converge  # only now: what is refused is refused at once
+    if wanted.here is not None:
+        places = ()  # it is alone
+    from ltk.reconcile.apply import converge, preview  # only now: what is refused is refused at once
     from ltk.reconcile.remembered import remember
 
+    if wanted.here is not None:
+        here.ask_before_removing(
+            f"applying {wanted.name}", lambda: [each for each in preview(wanted) if each.action == "remove"]
+        )
     guarded = None if within is None else Guarded(wanted, within)
     progress = Progress(f"applying {wanted.name}")
     try:
@@ -90,6 +103,7 @@ def command(
             adopting=adopt,
             agreed=None if plan is None else plan.agree,
             awaiting=None if guarded is None else guarded.awaiting,
+            start=not no_start,
             at_end=lambda: remember(text, wanted),
         )
     finally:
@@ -99,13 +113,15 @@ def command(
     awaited = guarded.settle(outcome.operations) if guarded is not None else {}
     if output == "json":
         changes = as_json(outcome.operations)
-        emit({"topology": wanted.name, "changes": changes, "writes": asdict(outcome.writes), **awaited})
+        about = here.told(wanted) | awaited
+        emit({"topology": wanted.name, **about, "changes": changes, "writes": asdict(outcome.writes)})
         return
     if outcome.operations:
         say(f"{wanted.name} is up: {count(outcome.operations)} in {time.monotonic() - begin:.1f} s")
         say(f"  look:  ltk status {wanted.name}      remove:  ltk destroy {wanted.name}")
     else:
         say(f"{wanted.name} is up: nothing to do")
+    here.tell(wanted)
     if seconds := awaited.get("confirm_within_s"):
         say(f"  it is undone in {seconds:g} s, unless this comes first:  ltk confirm {wanted.name}")
 

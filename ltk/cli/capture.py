@@ -105,10 +105,12 @@ def _taps(stack: contextlib.ExitStack, wanted: Topology, topology: str, places: 
 
 def _devices(wanted: Topology, node: str, scope: str) -> list[str]:
     """What a node alone stands for: of a router its sides, since all that passes one of its ports passes one
-    of them, of everybody else all but the loopback device."""
+    of them, of this very machine what is ltk's, of everybody else all but the loopback device."""
     from ltk.kernel.packets import devices
     from ltk.lab.names import LAN, WAN
 
+    if wanted.here is not None:
+        return [wanted.node(wanted.here).device]
     there = [each for each in devices(scope) if each != LOOPBACK]
     if wanted.lab is not None and any(site.name == node for site in wanted.lab.sites):
         return [each for each in there if each in (WAN, LAN)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 JSON_VERSION = 1
+YES = "ltk.yes"  # in click's context: whether the answer to every question has been given
 PIPE_WIDTH = 2000  # columns; what a matrix of some hundred nodes needs
 
 
@@ -67,9 +68,16 @@ def output_option(function: F) -> F:
 def yes_option(function: F) -> F:
     """`--yes`: accepted everywhere, so that scripts need not know who asks.
 
-    A lab is ltk's own from end to end, so nothing is asked about it and the answer goes nowhere.
+    A lab is ltk's own from end to end, so nothing is asked about it and the answer goes nowhere; of real
+    hosts `ltk.cli.here` asks.
     """
-    return click.option("--yes", is_flag=True, expose_value=False, help="Do not ask.")(function)
+    return click.option("--yes", is_flag=True, expose_value=False, callback=_answered, help="Do not ask.")(
+        function
+    )
+
+
+def _answered(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta[YES] = value
 
 
 def emit(data: dict[str, Any]) -> None:
@@ -91,16 +99,19 @@ def say(message: str) -> None:
 
 
 def topologies_up() -> list[str]:
-    """Names of the topologies that have a run-time folder, sorted."""
-    if not paths.RUN.is_dir():
-        return []
-    return sorted(folder.name for folder in paths.RUN.iterdir() if (folder / "topology.yaml").is_file())
+    """Names of the topologies that are up, or of which this machine is a node, sorted."""
+    found = set()
+    for parent in (paths.RUN, paths.STATE):
+        if parent.is_dir():
+            found |= {folder.name for folder in parent.iterdir() if (folder / "topology.yaml").is_file()}
+    return sorted(found)
 
 
 def load(topology: str) -> Topology:
     """The topology behind a file's path, `-`, or the name of one that is up.
 
-    Raises InvalidInputError for a word that is none of them.
+    Where this machine is a node of it, as that sees it. Raises InvalidInputError for a word that is none
+    of them.
     """
     return expanded(text_of(topology))
 
@@ -112,7 +123,8 @@ def text_of(topology: str) -> Text:
     if topology == "-" or Path(topology).is_file():
         return read_text(topology)
     if topology in topologies_up():
-        return read_text(str(paths.applied(topology)))
+        applied = paths.applied(topology)
+        return read_text(str(applied if applied.is_file() else paths.wanted_here(topology)))
     if Path(topology).exists() or "/" in topology or topology.endswith((".yaml", ".yml")):
         return read_text(topology)
     up = ", ".join(topologies_up()) or "none"
@@ -130,12 +142,22 @@ def name_of(topology: str) -> str:
     return topology
 
 
-def expanded(text: Text) -> Topology:
-    """What a text says, checked and with nothing left implicit; raises InvalidTopologyError."""
+def expanded(text: Text, node: str | None = None, otherwise: str | None = None) -> Topology:
+    """What a text says, checked and with nothing left implicit; raises InvalidTopologyError.
+
+    `node` is the one that this machine is to be; without it the one that it is, if any, and of a topology
+    without a lab the one called `otherwise`.
+    """
+    from ltk.reconcile.here import node_of
     from ltk.reconcile.remembered import recall
 
-    if (known := recall(text)) is not None:
+    if (known := recall(text)) is not None and known.here == (node or node_of(known.name)):
         return known
     from ltk.topology.load import parse_topology  # only now: it takes longer than all the rest
 
-    return parse_topology(text.data, file=text.file, folder=text.folder)
+    return parse_topology(
+        text.data,
+        file=text.file,
+        folder=text.folder,
+        choose_here=lambda name, has_lab: node or node_of(name) or (None if has_lab else otherwise),
+    )

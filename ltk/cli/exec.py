@@ -36,8 +36,8 @@ def run_inside(
     """Become the command `words` in the namespace of `place`; returns only by raising."""
     from ltk.kernel import netns
 
-    enter = scope_that_is_up(topology, place)
-    netns.enter_with_sysfs(enter)
+    if scope := scope_that_is_up(topology, place):
+        netns.enter_with_sysfs(scope)
     try:
         os.execvpe(words[0], words, os.environ | (environment or {}))
     except OSError as error:
@@ -52,9 +52,12 @@ def scope_that_is_up(topology: str, place: str) -> str:
 
 
 def scope_of_place(wanted: Topology, topology: str, place: str) -> str:
-    """The same of a topology that has been loaded; `topology` is what the user calls it."""
+    """The same of a topology that has been loaded; `topology` is what the user calls it.
+
+    The node that this very machine is, is in no namespace of ltk's: that one's is the empty name.
+    """
     from ltk.kernel import netns
-    from ltk.reconcile.resources import scope_of
+    from ltk.reconcile.resources import HERE, scope_of
 
     places = [node.name for node in wanted.nodes]
     places += [site.name for site in wanted.lab.sites] + ["internet"] if wanted.lab else []
@@ -63,6 +66,11 @@ def scope_of_place(wanted: Topology, topology: str, place: str) -> str:
         raise InvalidInputError(
             doing, "there is no such node or site", hint=f"There are: {', '.join(places)}"
         )
+    if wanted.here is not None:
+        if place != wanted.here:
+            hint = f"This machine is {wanted.here}."
+            raise InvalidInputError(doing, f"{place} is another machine", hint=hint)
+        return HERE
     scope = scope_of(wanted.name, place)
     if not netns.is_namespace(scope):
         raise InvalidInputError(doing, f"{wanted.name} is not up", hint=f"Bring it up: ltk apply {topology}")

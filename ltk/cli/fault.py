@@ -60,7 +60,11 @@ def command(topology: str, words: tuple[str, ...], output: str) -> None:
     """
     from ltk.reconcile.faults import applied, clear, inject, listed
 
-    wanted = applied(load(topology))
+    known = load(topology)
+    if known.lab is None:
+        hint = "Try the topology in a lab, see docs/topology.md."
+        raise InvalidInputError(f"breaking {known.name}", "it has no lab on this machine", hint=hint)
+    wanted = applied(known)
     if not words:
         _tell(wanted, listed(wanted), output)
         return

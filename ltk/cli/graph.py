@@ -53,9 +53,11 @@ def command(topology: str, form: str | None, to: str | None) -> None:
 
 
 def _statuses(topology: Topology) -> dict[str, Any] | None:
-    """What each daemon that answers says of itself; None where none does: it is not up."""
+    """What each daemon of a lab says of itself; None where none answers: it is not up."""
     from ltk.cli.metrics import statuses
 
+    if topology.here is not None:
+        return None  # of the others, which are other machines, nothing is known
     try:
         return statuses(topology)
     except InvalidInputError:

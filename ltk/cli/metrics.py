@@ -57,7 +57,7 @@ def statuses(topology: Topology) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for node in topology.nodes:
-        if node.role not in (Role.WIREGUARD, Role.HOST):
+        if node.role not in (Role.WIREGUARD, Role.HOST) and topology.here in (None, node.name):
             try:
                 socket = paths.control_socket(topology.name, node.name)
                 found[node.name] = ask(socket, {"do": "status"}, ANSWER_DEADLINE)

@@ -9,7 +9,8 @@ import click
 
 @click.command("node", epilog="Example:  ltk node /run/ltk/quickstart/alice.json")
 @click.argument("config", type=click.Path(path_type=Path))
-def command(config: Path) -> None:
+@click.option("--needs-device", is_flag=True, help="End where the device goes, to be started again.")
+def command(config: Path, needs_device: bool) -> None:
     """Run the daemon of one node from its CONFIG until SIGTERM.
 
     This is what a service manager runs; it is told through NOTIFY_SOCKET when the node is ready. The
@@ -17,4 +18,4 @@ def command(config: Path) -> None:
     """
     from ltk.node import daemon
 
-    daemon.run(config)
+    daemon.run(config, needs_device=needs_device)

@@ -77,7 +77,8 @@ def _pairs(topology: Topology, source: str | None, target: str | None) -> list[P
             raise InvalidInputError(f"pinging {name}", "it is a host and has no tunnel", hint=hint)
     outside = (Role.WIREGUARD, Role.HOST)
     ours = [node.name for node in topology.nodes if node.role not in outside]
-    sources = [source] if source else ours
+    from_here = ours if topology.here is None else [topology.here]
+    sources = [source] if source else from_here
     targets = [target] if target else ours
     return [(a, b) for a in sources for b in targets if a != b or (source and target)]
 

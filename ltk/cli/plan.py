@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from ltk.cli import here
 from ltk.cli.changes import as_json, show
-from ltk.cli.common import emit, load, output_option, say, topology_argument
+from ltk.cli.common import emit, output_option, say, text_of, topology_argument
 from ltk.cli.unfinished import in_words, unfinished
 
 CHANGES_STATUS = 2
@@ -15,6 +16,7 @@ CHANGES_STATUS = 2
 
 @click.command("plan", epilog="Example:  ltk plan topologies/quickstart.yaml --save plan.json")
 @topology_argument
+@click.option("--node", metavar="NODE", help="As this node, on this machine itself.")
 @click.option(
     "--save",
     metavar="FILE",
@@ -22,7 +24,7 @@ CHANGES_STATUS = 2
     help="Write the plan to FILE, so that `ltk apply FILE` does exactly this or nothing.",
 )
 @output_option
-def command(topology: str, save: Path | None, output: str) -> int:
+def command(topology: str, node: str | None, save: Path | None, output: str) -> int:
     """Show what `ltk apply` would change, each with its reason. Changes nothing.
 
     Exits with 0 where there is nothing to do and with 2 where there is.
@@ -30,7 +32,7 @@ def command(topology: str, save: Path | None, output: str) -> int:
     from ltk.reconcile import saved
     from ltk.reconcile.apply import foresee
 
-    wanted = load(topology)
+    wanted = here.on_this_machine(text_of(topology), node)
     operations, have = foresee(wanted)
     if save is not None:
         saved.write(save, wanted, operations, have)

@@ -58,7 +58,7 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
     from ltk.reconcile.apply import exists, preview
     from ltk.reconcile.fault_places import held, listed
 
-    if not exists(topology.name):
+    if not exists(topology.name) or (topology.lab is None and topology.here is None):
         hint = f"Bring it up: ltk apply {word}"
         raise InvalidInputError(f"looking at {topology.name}", "it is not up", hint=hint)
     try:
@@ -67,13 +67,13 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
         drift = [f"whether anything does is unknown: {error}"]
     faults = listed(topology)
     down = {node: f"by the fault {entry.fault!r}" for node, entry in held(topology.name).items()}
+    shown = [node for node in topology.nodes if topology.here in (None, node.name)]
     told = _told_by_daemons(topology, down)
     addresses = {node.name: str(node.addresses[0].ip) for node in topology.nodes if node.addresses}
-    nodes = [
-        _node(node, told.get(node.name), addresses) | _program(topology, node) for node in topology.nodes
-    ]
+    nodes = [_node(node, told.get(node.name), addresses) | _program(topology, node) for node in shown]
     return {
         "topology": topology.name,
+        **({} if topology.here is None else {"node": topology.here}),
         "state": "degraded" if drift else "up",
         "drift": drift,
         "faults": [fault.to_json() for fault in faults],
@@ -115,6 +115,7 @@ def _node(node: Node, told: dict[str, Any] | str | None, addresses: Mapping[str,
         "endpoint_observed": told["endpoint_observed"],
         "nat": told["nat"],
         "drops": told["drops"],
+        "public_key": told["public_key"],
         "peers": peers,
     }
 
@@ -169,8 +170,10 @@ def tables(report: dict[str, Any]) -> RenderableType:
     faults = [f"[yellow]fault {e['number']}:[/yellow] {escape(e['fault'])}" for e in report["faults"]]
     unfinished = [f"[yellow]{escape(line)}[/yellow]" for line in in_words(report)]
     programs = [_told(node) for node in report["nodes"] if "program" in node]
+    keys = [node["public_key"] for node in report["nodes"] if "node" in report and "public_key" in node]
+    own = [f"this machine is {report['node']}, public key {key}" for key in keys]
     rest = [f"{idle} more peers have no path, as nothing was said to them; all: -o json"] if idle else []
-    return Group(table, *rest, *programs, *drift, *faults, *unfinished)
+    return Group(table, *own, *rest, *programs, *drift, *faults, *unfinished)
 
 
 def _told(node: dict[str, Any]) -> str:

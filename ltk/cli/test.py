@@ -61,6 +61,9 @@ def _refuse(wanted: Topology, no_apply: bool) -> None:
     from ltk.reconcile.apply import exists
 
     doing = f"testing {wanted.name}"
+    if wanted.here is not None:
+        hint = "Elsewhere, or after `ltk destroy`, the same file is tried in its lab."
+        raise InvalidInputError(doing, f"this machine is {wanted.here} of it", hint=hint)
     if not wanted.checks:
         hint = "Say what has to hold, such as checks: [{reach: [alice, bob]}], see docs/testing.md."
         raise InvalidInputError(doing, "it has no checks", hint=hint)

@@ -49,6 +49,7 @@ IFF_UP = 0x1
 IFA_F_NODAD = 0x02
 RTNH_F_ONLINK = 0x4
 RT_TABLE_MAIN = 254
+RT_TABLE_COMPAT = 252  # a number that needs more than a byte, and stands in RTA_TABLE
 RTN_UNICAST = 1
 # blackhole, unreachable, prohibit and throw: routes without a device, in the place of one that has one
 RTN_REFUSALS = (6, 7, 8, 9)
@@ -61,7 +62,7 @@ IFLA_GROUP, IFLA_NET_NS_FD, IFLA_GSO_MAX_SIZE, IFLA_PROP_LIST, IFLA_ALT_IFNAME =
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1  # linux/veth.h
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_PROTO = 1, 2, 8, 11  # linux/if_addr.h
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6  # linux/rtnetlink.h
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE = 1, 4, 5, 6, 15  # linux/rtnetlink.h
 
 CACHED = 4096  # addresses and networks that need not be made again
 
@@ -101,7 +102,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of the main table; `protocol` is its mark. One that only refuses has the `index` 0.
+    """A route that `read_route` tells of; `protocol` is its mark. One that only refuses has the `index` 0.
 
     `metric` is 0 where nobody gave one.
     """
@@ -111,6 +112,7 @@ class Route:
     index: int
     metric: int
     protocol: int
+    table: int = RT_TABLE_MAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +212,20 @@ def delete_address(index: int, device: str, interface: Interface) -> Request:
     return Request(doing, _address(index, interface), RTM_DELADDR, tolerated=gone)
 
 
-def add_route(destination: Network, index: int, device: str, gateway: str | None, metric: int = 0) -> Request:
+def add_route(
+    destination: Network,
+    index: int,
+    device: str,
+    gateway: str | None,
+    metric: int = 0,
+    table: int = RT_TABLE_MAIN,
+) -> Request:
     """A route, marked as ours. Creation is exclusive: a `replace` would swallow somebody else's.
 
     The gateway counts as reachable on the device whether or not an address there says so.
     """
     doing = f"adding the route {destination} dev {device}"
-    body = _route(destination, index, gateway, metric)
+    body = _route(destination, index, gateway, metric, table)
     return Request(doing, body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
 
 
@@ -239,12 +248,17 @@ def delete_any_route(destination: Network) -> Request:
 
 
 def delete_route(
-    destination: Network, index: int, device: str, gateway: str | None, metric: int = 0
+    destination: Network,
+    index: int,
+    device: str,
+    gateway: str | None,
+    metric: int = 0,
+    table: int = RT_TABLE_MAIN,
 ) -> Request:
     """Remove a route of ours; one that has gone with its device is as good."""
     doing = f"removing the route {destination} dev {device}"
     gone = (errno.ESRCH, errno.ENODEV)
-    return Request(doing, _route(destination, index, gateway, metric), RTM_DELROUTE, tolerated=gone)
+    return Request(doing, _route(destination, index, gateway, metric, table), RTM_DELROUTE, tolerated=gone)
 
 
 def read_link(body: bytes) -> Link:
@@ -280,16 +294,20 @@ def read_address(body: bytes) -> Address:
     return Address(index, _interface(own, prefix), as_number(found.get(IFA_PROTO)))
 
 
-def read_route(body: bytes) -> Route | None:
+def read_route(body: bytes, beside: int | None = None) -> Route | None:
     """The route that a message of the kernel (struct rtmsg and its attributes) tells of.
 
-    None for one of another table than the main one, of multicast and the like, and one that is for a type
-    of service or a source alone: none of them can be where ltk has its routes.
+    None for one of another table than the main one and `beside`, of multicast and the like, and one that is
+    for a type of service or a source alone: none of them can be where ltk has its routes.
     """
     family, prefix, source, service, table, protocol, _scope, kind, _flags = ROUTE.unpack_from(body)
-    if table != RT_TABLE_MAIN or kind not in (RTN_UNICAST, *RTN_REFUSALS) or source or service:
+    if kind not in (RTN_UNICAST, *RTN_REFUSALS) or source or service:
+        return None
+    if table != RT_TABLE_MAIN and (beside is None or table != RT_TABLE_COMPAT):
         return None
     found = attributes(body, ROUTE.size)
+    if table != RT_TABLE_MAIN and (table := as_number(found.get(RTA_TABLE))) != beside:
+        return None
     everything = bytes(4 if family == socket.AF_INET else 16)
     gateway = found.get(RTA_GATEWAY)
     metric = as_number(found.get(RTA_PRIORITY))
@@ -299,6 +317,7 @@ def read_route(body: bytes) -> Route | None:
         index=as_number(found.get(RTA_OIF)) if kind == RTN_UNICAST else 0,
         metric=0 if (family, metric) == (socket.AF_INET6, IPV6_METRIC) else metric,
         protocol=protocol,
+        table=table,
     )
 
 
@@ -330,14 +349,19 @@ def _address(index: int, interface: Interface) -> bytes:
     return header + attribute(IFA_LOCAL, own) + attribute(IFA_ADDRESS, own)
 
 
-def _route(destination: Network, index: int, gateway: str | None, metric: int = 0) -> bytes:
+def _route(
+    destination: Network, index: int, gateway: str | None, metric: int = 0, table: int = RT_TABLE_MAIN
+) -> bytes:
     scope = RT_SCOPE_UNIVERSE if gateway or destination.version == 6 else RT_SCOPE_LINK
     flags = RTNH_F_ONLINK if gateway else 0
     prefix, family = destination.prefixlen, _family(destination.version)
-    body = ROUTE.pack(family, prefix, 0, 0, RT_TABLE_MAIN, PROTOCOL, scope, RTN_UNICAST, flags)
+    short = table if table == RT_TABLE_MAIN else RT_TABLE_COMPAT
+    body = ROUTE.pack(family, prefix, 0, 0, short, PROTOCOL, scope, RTN_UNICAST, flags)
     body += number(RTA_OIF, index)
     if metric:
         body += number(RTA_PRIORITY, metric)
+    if short != table:
+        body += number(RTA_TABLE, table)
     if prefix:
         body += attribute(RTA_DST, destination.network_address.packed)
     if gateway:

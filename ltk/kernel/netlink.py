@@ -98,9 +98,9 @@ class Netlink:
         """All addresses of the namespace."""
         return [read_address(body) for body in self.dump(RTM_GETADDR, bytes(ADDRESS.size))]
 
-    def routes(self) -> list[Route]:
-        """The routes of the main table, those that only refuse included."""
-        found = (read_route(body) for body in self.dump(RTM_GETROUTE, bytes(ROUTE.size)))
+    def routes(self, beside: int | None = None) -> list[Route]:
+        """The routes of the main table and of the table `beside`, those that only refuse included."""
+        found = (read_route(body, beside) for body in self.dump(RTM_GETROUTE, bytes(ROUTE.size)))
         return [route for route in found if route is not None]
 
     def run(self, requests: Sequence[Request]) -> None:

@@ -124,8 +124,8 @@ def enter(name: str) -> None:
 
 @contextlib.contextmanager
 def inside(name: str | None) -> Iterator[None]:
-    """Run the body with the calling thread in the namespace `name` (None: where it already is)."""
-    if name is None:
+    """Run the body with the calling thread in the namespace `name` (None or "": where it already is)."""
+    if not name:
         yield
         return
     with _own_namespace_kept(f"entering the namespace {name}"):

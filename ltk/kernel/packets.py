@@ -78,7 +78,7 @@ class PacketSocket:
 
     def __init__(self, scope: str, device: str) -> None:
         """Raises InvalidInputError where there is no such device, MissingError without the privilege."""
-        self._doing = f"capturing at {device} in {scope}"
+        self._doing = f"capturing at {device}{f' in {scope}' if scope else ''}"
         self._buffer = bytearray(MAX_FRAME)
         self._view = memoryview(self._buffer)
         self._dropped = 0

@@ -103,6 +103,26 @@ def kept_faults(topology: str) -> Path:
     return run_folder(topology) / "topology.faults"
 
 
+def here(topology: str) -> Path:
+    """Which node of `topology` this machine is: its name. Only on a machine that is one, over a boot too."""
+    return state_folder(topology) / "node"
+
+
+def wanted_here(topology: str) -> Path:
+    """The topology as it was applied last to this machine as a node of it, kept over a boot."""
+    return state_folder(topology) / "topology.yaml"
+
+
+def settings_before(topology: str) -> Path:
+    """What this machine's own settings were before `topology` wanted others."""
+    return state_folder(topology) / "settings.json"
+
+
+def config_here(topology: str) -> Path:
+    """A name for the configuration of the one daemon on this machine, whichever node that is."""
+    return run_folder(topology) / "here"
+
+
 def journal(topology: str) -> Path:
     """What a run is changing, for as long as it does, of which `ltk.reconcile.journal` is in charge."""
     return run_folder(topology) / "journal"

@@ -35,6 +35,7 @@ KEY_SIZE = 32  # bytes; Curve25519 points and scalars, pre-shared keys
 KEY_TEXT_SIZE = 44  # characters of base64 for KEY_SIZE bytes, as `wg genkey` writes them
 SECRET_LIMIT = 4096  # bytes; of a shared secret, of which any will do
 MTU_LIMITS = (576, 65535)  # bytes; RFC 791 section 3.2, and the largest IP packet
+MARK_LIMIT = (1 << 32) - 1
 KEEPALIVE_LIMIT = 65535  # seconds, as wg(8) has it
 
 T = TypeVar("T")
@@ -88,8 +89,9 @@ class PeerSettings:
 class DaemonConfig:
     """All that a daemon is told. `listen` is a UDP port, 0 for any; `mtu` is the tunnel's, in bytes.
 
-    `metrics` is "address:port" or "[v6]:port", where they are served over HTTP; None: nowhere. `transport` is
-    how a client reaches its server, and whether a server can be reached over TCP: not with `udp`.
+    `metrics` is "address:port" or "[v6]:port", where they are served over HTTP; None: nowhere. `mark` is
+    the firewall mark on all that it sends to peers (SO_MARK of socket(7)), 0 for none. `transport` is how a
+    client reaches its server, and whether a server can be reached over TCP: not with `udp`.
     """
 
     topology: str
@@ -104,6 +106,7 @@ class DaemonConfig:
     control: Path
     peers: tuple[PeerSettings, ...]
     metrics: str | None = None
+    mark: int = 0
     transport: TransportMode = TransportMode.AUTO
 
     @property
@@ -126,6 +129,7 @@ class DaemonConfig:
             "addresses": [str(address) for address in self.addresses],
             "control": str(self.control),
             "metrics": self.metrics,
+            "mark": self.mark,
             "transport": self.transport.value,
             "peers": [peer.to_json() for peer in self.peers],
         }
@@ -152,6 +156,7 @@ class DaemonConfig:
             addresses=fields.parsed_list("addresses", ip_interface, "an address with its prefix length"),
             control=Path(fields.text("control")),
             metrics=fields.listener_or_none("metrics"),
+            mark=fields.whole_or("mark", 0, MARK_LIMIT, 0),
             transport=fields.parsed_or(
                 "transport", TransportMode, "one of " + ", ".join(TransportMode), TransportMode.AUTO
             ),
@@ -387,6 +392,9 @@ class _Fields:
         if not lowest <= value <= highest:
             raise self.wrong(key, f"should be from {lowest} to {highest}, is {value}")
         return value
+
+    def whole_or(self, key: str, lowest: int, highest: int, default: int) -> int:
+        return self.whole(key, lowest, highest) if key in self._left else default
 
     def truth(self, key: str) -> bool:
         value = self._take(key)

@@ -14,6 +14,7 @@ from pathlib import Path
 from ltk.errors import InvalidInputError, LtkError
 from ltk.kernel import offloads
 from ltk.node import config as configuration
+from ltk.node import privileges
 from ltk.node.addresses import AddressWatch, own_addresses
 from ltk.node.config import DaemonConfig, Role
 from ltk.node.control import Answer, ControlServer, Request
@@ -37,14 +38,18 @@ OFFLOADS = "LTK_OFFLOADS"  # set to "off", everything is done packet by packet
 FLUSH_TIME = 0.2  # seconds that the last answers get at the end
 
 
-def run(config_path: Path, notifier: Notifier | None = None) -> None:
+def run(config_path: Path, notifier: Notifier | None = None, *, needs_device: bool = False) -> None:
     """Run the daemon from the configuration file until SIGTERM, SIGINT or a `stop` request.
 
     Tells `notifier` (without one: whoever NOTIFY_SOCKET names) when it is ready and when its device has
-    gone. Raises LtkError when it cannot start; returns after a clean stop. Main thread only.
+    gone; with `needs_device` it ends then, for whoever makes the device again and starts it. From here on
+    the process has no privileges but those of `ltk.node.privileges`. Raises LtkError when it cannot start,
+    and where it ended for its device; returns after a clean stop. Main thread only.
     """
     install_mutant()
-    daemon = Daemon(configuration.load(config_path), notifier or Notifier.from_environment(os.environ))
+    config = configuration.load(config_path)
+    privileges.drop()  # before the first thread: what one has is its own, and a resolver's would be left
+    daemon = Daemon(config, notifier or Notifier.from_environment(os.environ), needs_device=needs_device)
     try:
         daemon.run()
     finally:
@@ -80,8 +85,10 @@ class Secrets:
 class Daemon:
     """A node at work. What can fail is done in the constructor, which leaves nothing open when it does."""
 
-    def __init__(self, config: DaemonConfig, notifier: Notifier) -> None:
+    def __init__(self, config: DaemonConfig, notifier: Notifier, *, needs_device: bool = False) -> None:
         self._config = config
+        self._needs_device = needs_device
+        self._ended_for: DeviceGoneError | None = None
         self._notifier = notifier
         self._secrets = Secrets.read(config)
         self._digest: str | None = None  # of the configuration in force
@@ -124,6 +131,7 @@ class Daemon:
             on_device_gone=self._device_gone,
             stun=stun,
         )
+        self._loop.use_mark(config.mark)
         self._loop.streams.listen_at(listener)
         self._loop.use_tun(tun)
         self._addresses = AddressWatch(self._poller, self._tell_endpoints)
@@ -142,6 +150,8 @@ class Daemon:
         self._engine.shutdown(time.monotonic())
         self._loop.drain()
         say("info", f"{self._config.node} has stopped")
+        if self._ended_for is not None:
+            raise self._ended_for
 
     def _describe_offloads(self) -> str:
         if not self._offloads:
@@ -170,7 +180,8 @@ class Daemon:
     def _handle(self, request: Request, answer: Answer) -> None:
         match request:
             case {"do": "status"}:
-                answer(status(self._config, self._engine, self._loop, self._drops))
+                told = status(self._config, self._engine, self._loop, self._drops)
+                answer(told | {"public_key": configuration.encode_key(self._engine.public_key)})
             case {"do": "why", "peer": name}:
                 answer(why(self._config, self._engine, name))
             case {"do": "config"}:
@@ -225,6 +236,7 @@ class Daemon:
         self._resolver.want(_hosts(config))
         if udp is not None:
             self._loop.use_udp(udp)
+        self._loop.use_mark(config.mark)
         if listener is not None or not config.listens_on_tcp:
             self._loop.streams.listen_at(listener)
         if tun is not None:
@@ -338,6 +350,9 @@ class Daemon:
     def _device_gone(self, error: DeviceGoneError) -> None:
         say("error", str(error))
         self._notifier.tell(DEVICE_GONE)
+        if self._needs_device:
+            self._ended_for = error
+            self._loop.stop()
 
     def _log_event(self, event: Event) -> None:
         say("info", describe(event))

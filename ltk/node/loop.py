@@ -66,6 +66,7 @@ class Loop:
         self._on_event = on_event
         self._on_device_gone = on_device_gone
         self._clock = clock
+        self._mark = 0
         self._running = True
         self._behind_since = clock()
         self._inbox = Inbox(drops)
@@ -99,7 +100,14 @@ class Loop:
         self._poller.forget(self.udp.fileno())
         self.udp.close()
         self.udp = udp
+        udp.mark(self._mark)
         self._poller.watch(udp.fileno(), IN, self._udp_ready)
+
+    def use_mark(self, mark: int) -> None:
+        """Have all that is sent from now on bear this firewall mark, from sockets yet to come as well."""
+        self._mark = mark
+        for each in (self.udp, *self._sockets.values()):
+            each.mark(mark)
 
     def drain(self) -> None:
         """Carry out all that the engine has to say; due after whatever has been told to it."""
@@ -144,6 +152,7 @@ class Loop:
         except LtkError:
             self._drops[NO_SOCKET] += 1
             return None
+        opened.mark(self._mark)
         self._watch(opened)
         return opened
 

@@ -171,6 +171,19 @@ class Udp:
             return 0
         return int(_MEMINFO.unpack(told)[-1])
 
+    def mark(self, mark: int) -> None:
+        """Have all that is sent bear this firewall mark (socket(7)); 0 is none.
+
+        Raises MissingError without CAP_NET_ADMIN, unless it is so already.
+        """
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == mark:
+            return
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        except PermissionError as error:
+            hint = "It needs CAP_NET_ADMIN: run it as root."
+            raise MissingError("marking what the node sends", str(error.strerror), hint=hint) from None
+
     def receive(self, into: memoryview) -> tuple[int, int, Endpoint | None] | None:
         """Read datagrams of one sender into `into`: their length in all, the size of each, and the sender.
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import mounts, netlink, nft, paths, probe, sysctl
-from ltk.reconcile import fault_places, unconfirmed
+from ltk.reconcile import fault_places, here, unconfirmed
 from ltk.reconcile.adopt import adopt, adoptions
-from ltk.reconcile.desired import desired
-from ltk.reconcile.execute import execute
+from ltk.reconcile.desired import desired, desired_here
+from ltk.reconcile.execute import execute, write_config
 from ltk.reconcile.files import write_private
 from ltk.reconcile.journal import Left, read
 from ltk.reconcile.kept_faults import InForce, fold, kept
-from ltk.reconcile.observe import Observation, marked_topologies, observe
+from ltk.reconcile.observe import Observation, marked_labs, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
 from ltk.reconcile.remembered import last_applied, recall
-from ltk.reconcile.resources import State, scope_of
+from ltk.reconcile.resources import Daemon, State, scope_of
 from ltk.reconcile.rollback import Change, clear_away, settle_configurations, undone_on_failure
 from ltk.reconcile.secrets import keyring
 from ltk.reconcile.unconfirmed import Awaiting
@@ -89,6 +89,7 @@ def converge(
     undo: bool = True,
     awaiting: Awaiting | None = None,
     at_end: Callable[[], None] = lambda: None,
+    start: bool = True,
 ) -> Outcome:
     """Make the machine be as `topology` says; with `only`, in the places of these nodes alone.
 
@@ -97,25 +98,28 @@ def converge(
     RolledBackError where an operation fails or where the result, looked at again, is not as wanted, and all
     is as it was before; LtkError where that could not be, or with `undo=False`, by which what was done stays.
     With `awaiting` what was changed is undone later, unless it is confirmed. `at_end` is called when all is
-    done and before anybody else can change it.
+    done and before anybody else can change it. Without `start`, for real hosts, the daemon is left to
+    whoever is about to start it.
     """
-    lab = _lab(topology)
+    _refuse_place(topology)
+    faults = topology.lab.faults if topology.lab is not None else ()
+    in_whole = topology.lab is not None and not only
     probe.require()
     guard = awaiting.guard if awaiting else lambda: None
     with locked(topology.name, "applying"):
         notes = _earlier_runs(topology, repair=bool(only) and awaiting is None)
         before = _written()
         with undone_on_failure(topology.name, "applying", undo=undo, before_the_first=guard) as change:
-            if not only:
-                if lab.faults:
+            if in_whole:
+                if faults:
                     _wanted(topology)  # what is refused has no faults either
                 fault_places.keep_stated(topology)
             adopted = _adopt(topology, listener, only) if adopting else []
-            operations = adopted + converge_locked(topology, change, listener, only, agreed)
+            operations = adopted + converge_locked(topology, change, listener, only, agreed, start=start)
             if notes:
                 settle_configurations(topology.name, observed(topology.name, {}).have)
-            if not only:
-                if lab.faults and not operations:
+            if in_whole:
+                if faults and not operations:
                     change.plan()
                 fault_places.put_stated(topology)
             if operations and awaiting:
@@ -133,11 +137,13 @@ def converge_locked(
     listener: Listener = lambda _: None,
     only: tuple[str, ...] = (),
     agreed: Agreed | None = None,
+    *,
+    start: bool = True,
 ) -> list[Operation]:
     """The same for whoever has the lock, and with the faults that are in force already."""
     want = _wanted(topology, only)
     look = observed(topology.name, want)
-    operations = _plan(want, look, topology.name, only)
+    operations = _plan(want, look, topology.name, only, start)
     if agreed is not None:
         agreed(operations, look.have)
     if operations:
@@ -145,10 +151,21 @@ def converge_locked(
     _remember(topology)
     if operations:
         execute(topology.name, operations, listener, change.begin)
-        _verify(topology.name, want, only)
+        _verify(topology.name, want, only, start)
     elif not only:
         paths.journal(topology.name).unlink(missing_ok=True)  # nothing is left of what a killed run began
+    if topology.here is not None:
+        here.keep(topology.name, topology.here, paths.applied(topology.name).read_text())
+    if not start:
+        for each in want.values():
+            if isinstance(each, Daemon):
+                write_config(topology.name, each)
     return operations
+
+
+def what_goes(topology: str) -> list[Operation]:
+    """What `remove` would do now. Changes nothing and takes no lock."""
+    return plan({}, observe(topology).have, unwanted="the topology is destroyed")
 
 
 def remove(topology: str, listener: Listener) -> list[Operation]:
@@ -169,14 +186,15 @@ def interrupted(topology: str) -> Left | None:
 def crashed() -> list[str]:
     """Topologies of which something is left and nobody takes care: no supervisor, no ltk at work.
 
-    A lab of hosts alone needs no supervisor: where it is as it was applied, nothing has crashed.
+    A lab of hosts alone needs no supervisor: where it is as it was applied, nothing has crashed. What this
+    machine is a node of, it stays until that is destroyed: at any time its daemon may be about to be started.
     """
     entries = paths.RUN.iterdir() if paths.RUN.is_dir() else ()
     folders = {entry.name for entry in entries if entry.is_dir()}
     folders |= {place.name for place in mounts.places() if place.parent == paths.STATE}
     return sorted(
         name
-        for name in folders | marked_topologies()
+        for name in (folders | marked_topologies()) - here.topologies_here()
         if not supervisor.is_running(name) and not is_locked(name) and not _is_as_applied(name)
     )
 
@@ -275,14 +293,31 @@ def _lab(topology: Topology) -> Lab:
     if topology.lab is None:
         raise InvalidInputError(
             f"applying {topology.name}",
-            "it has no lab, and this version of ltk brings up labs only",
-            hint="Describe the network under the nodes with the key `lab`, see docs/topology.md.",
+            "it has no lab, and this machine is none of its nodes",
+            hint="Say which one it is: ltk apply FILE --node NAME. Or describe a lab, see docs/topology.md.",
         )
     return topology.lab
 
 
+def _refuse_place(topology: Topology) -> None:
+    """A topology is on a machine as a lab or as one of its nodes, and as no other one."""
+    doing = f"applying {topology.name}"
+    if topology.here is None:
+        if (node := here.node_of(topology.name)) is not None:
+            hint = f"ltk apply FILE --node {node}. Or first: ltk destroy {topology.name}"
+            raise InvalidInputError(doing, f"this machine is {node} of it", hint=hint)
+        _lab(topology)
+        return
+    here.refuse_two(topology.name, topology.here)
+    if topology.name in marked_labs():
+        hint = f"Remove it first: ltk destroy {topology.name}"
+        raise InvalidInputError(doing, "its lab is up on this machine", hint=hint)
+
+
 def _wanted(topology: Topology, only: tuple[str, ...] = (), faults: Sequence[InForce] | None = None) -> State:
     """What is wanted with `faults`; None: with those that are kept."""
+    if topology.here is not None:
+        return desired_here(topology, keyring(topology))
     _lab(topology)  # asked before anything else
     now = fold(topology, kept(topology.name) if faults is None else faults)[0]
     want = desired(now, _lab(now), keyring(now))
@@ -298,8 +333,11 @@ def _adopt(topology: Topology, listener: Listener, only: tuple[str, ...]) -> lis
     return operations
 
 
-def _plan(want: State, look: Observation, topology: str, only: tuple[str, ...]) -> list[Operation]:
-    return plan(want, _part(look.have, topology, only), look.foreign)
+def _plan(
+    want: State, look: Observation, topology: str, only: tuple[str, ...], start: bool = True
+) -> list[Operation]:
+    operations = plan(want, _part(look.have, topology, only), look.foreign)
+    return [each for each in operations if start or not isinstance(each.resource, Daemon)]
 
 
 def _part(have: State, topology: str, only: tuple[str, ...]) -> State:
@@ -310,8 +348,8 @@ def _scopes(topology: str, only: tuple[str, ...]) -> list[str]:
     return [scope_of(topology, place) for place in only]
 
 
-def _verify(topology: str, want: State, only: tuple[str, ...]) -> None:
-    left = _plan(want, observed(topology, want), topology, only)
+def _verify(topology: str, want: State, only: tuple[str, ...], start: bool) -> None:
+    left = _plan(want, observed(topology, want), topology, only, start)
     if left:
         words = "; ".join(f"{operation} ({operation.reason})" for operation in left[:5])
         hint = "Something else changes it, or the kernel does not do what it was asked; see: ltk doctor"

@@ -10,14 +10,14 @@ from ltk.lab import sites
 from ltk.node import config as node_config
 from ltk.protocol.config import HardNat, P2p, PathPolicy, TransportMode
 from ltk.protocol.segments import largest_super_packet
+from ltk.reconcile import exits
 from ltk.reconcile.resources import (
+    HERE,
     Address,
     Daemon,
     Network,
     Program,
     Resource,
-    Route,
-    Setting,
     State,
     Tun,
     scope_of,
@@ -37,9 +37,22 @@ def desired(topology: Topology, lab: Lab, keys: Keyring) -> State:
         if node.role not in (Role.WIREGUARD, Role.HOST):
             found += _tunnel(topology, node, configs, behind)
         if node.run is not None:
-            scope = scope_of(topology.name, node.name)
+            scope = scope_of_node(topology, node)
             found.append(Program(scope, node.name, node.run.command, node.run.folder))
     return state_of(found)
+
+
+def desired_here(topology: Topology, keys: Keyring) -> State:
+    """What `topology` wants of a real host: the one node that it is."""
+    assert topology.here is not None, "on a real host"
+    behind = _behind(topology)
+    configs = _Configs(topology, keys, behind)
+    return state_of([*keys.secrets, *_tunnel(topology, topology.node(topology.here), configs, behind)])
+
+
+def scope_of_node(topology: Topology, node: Node) -> str:
+    """Where a node is: in its namespace of a lab, or on this very machine."""
+    return scope_of(topology.name, node.name) if topology.here is None else HERE
 
 
 def _behind(topology: Topology) -> list[tuple[Node, Network]]:
@@ -50,16 +63,14 @@ def _behind(topology: Topology) -> list[tuple[Node, Network]]:
 def _tunnel(
     topology: Topology, node: Node, configs: _Configs, behind: Sequence[tuple[Node, Network]]
 ) -> Iterator[Resource]:
-    scope = scope_of(topology.name, node.name)
+    scope = scope_of_node(topology, node)
     yield Tun(scope, node.device, node.mtu, super_packet=largest_super_packet(node.mtu))
     for address in node.addresses:
         yield Address(scope, node.device, address)
-    for other, network in behind:
-        if other is not node:
-            yield Route(scope, network, node.device)
-    if node.routes:
-        yield Setting(scope, "net.ipv4.ip_forward", "1")
-        yield Setting(scope, "net.ipv6.conf.all.forwarding", "1")
+    yield from exits.routes(topology, node, scope, behind)
+    yield from exits.forwarding(node, scope)
+    if (ruleset := exits.rules(topology, node, scope, behind)) is not None:
+        yield ruleset
     yield configs.daemon(node)
 
 
@@ -95,14 +106,14 @@ class _Configs:
             addresses=node.addresses,
             control=paths.control_socket(topology.name, node.name),
             metrics=node.metrics,
+            mark=exits.mark(topology, node, self._behind),
             transport=self._transport(node),
             peers=(),
         ).to_json()
         peers = self._peers(node)
         document["peers"] = [told for _, told in peers]
         psk_ids = {other.name: keys.psk_id for other, _ in peers}
-        scope = scope_of(topology.name, node.name)
-        return Daemon(scope, node.name, document, keys.public[node.name], psk_ids)
+        return Daemon(scope_of_node(topology, node), node.name, document, keys.public[node.name], psk_ids)
 
     def _peers(self, node: Node) -> list[tuple[Node, dict[str, object]]]:
         """Whom the node knows, and what it is told of each.
@@ -127,12 +138,16 @@ class _Configs:
         return TransportMode.UDP if Transport.UDP in wishes else TransportMode(node.transport.value)
 
     def _known(self, node: Node) -> list[Node]:
-        """All whom a node of its role knows, it among them."""
+        """All whom a node of its role knows, it among them; the server first.
+
+        Where two have the same network the later one counts, and the server has what lies behind any other.
+        """
+        nodes = sorted(self._topology.nodes, key=lambda each: each.role is not Role.SERVER)
         if node.role is not Role.CLIENT:
-            return [each for each in self._topology.nodes if each.role is not Role.HOST]
+            return [each for each in nodes if each.role is not Role.HOST]
         isolation = self._topology.server.isolation
         roles = (Role.SERVER,) if isolation else (Role.SERVER, Role.CLIENT)
-        return [each for each in self._topology.nodes if each.role in roles]
+        return [each for each in nodes if each.role in roles]
 
     def _peer(self, node: Node, other: Node) -> dict[str, object]:
         if not (node.role is other.role is Role.CLIENT):

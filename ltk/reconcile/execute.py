@@ -23,19 +23,22 @@ from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import span_of
 from ltk.lab.names import WAN
 from ltk.node.control import ask_each
-from ltk.reconcile import programs, rules, wires
+from ltk.reconcile import policy_rules, programs, rules, settings, wires
 from ltk.reconcile.files import remove_file, write_private
 from ltk.reconcile.observe import LOOPBACK, mark_of
 from ltk.reconcile.plan import Create, Operation, Remove, Update
 from ltk.reconcile.resources import (
+    HERE,
     Address,
     Bridge,
     Daemon,
     End,
     Namespace,
+    OwnSetting,
     Program,
     Resource,
     Route,
+    Rule,
     Ruleset,
     Secret,
     Setting,
@@ -46,6 +49,7 @@ from ltk.reconcile.resources import (
     place_of,
 )
 from ltk.supervise import client as supervisor
+from ltk.supervise import systemd
 
 CABLES_AT_ONCE = 256  # each takes a descriptor while it is made, of which a process has 1024
 CONFIGURE_DEADLINE = 10.0  # seconds for a daemon to take a configuration; it may have a name to resolve
@@ -99,7 +103,10 @@ def _supervisor_meanwhile(topology: str, operations: Sequence[Operation]) -> Ite
             supervisor.ensure_running(topology)
 
     kinds = (Daemon, Program)
-    wanted = any(isinstance(each.resource, kinds) and not isinstance(each, Remove) for each in operations)
+    wanted = any(
+        isinstance(each.resource, kinds) and not isinstance(each, Remove) and not _by_systemd(each.resource)
+        for each in operations
+    )
     aside = threading.Thread(target=start, name="supervisor")
     if wanted:
         aside.start()
@@ -262,7 +269,9 @@ def _routes(_topology: str, operations: Sequence[Operation]) -> None:
 def _route_request(route: Resource, change: Callable[..., Request]) -> Request:
     assert isinstance(route, Route)
     index = _index(route.scope, route.device)
-    return change(route.destination, index, route.device, route.gateway, route.metric)
+    return change(
+        route.destination, index, route.device, route.gateway, metric=route.metric, table=route.table
+    )
 
 
 def _rulesets(_topology: str, operations: Sequence[Operation]) -> None:
@@ -270,7 +279,8 @@ def _rulesets(_topology: str, operations: Sequence[Operation]) -> None:
     for operation in operations:
         ruleset = operation.resource
         assert isinstance(ruleset, Ruleset)
-        texts[ruleset.scope] = rules.removal() if isinstance(operation, Remove) else ruleset.text
+        gone = isinstance(operation, Remove)
+        texts[ruleset.scope] = rules.removal(ruleset.table) if gone else ruleset.text
     nft.load(texts)
 
 
@@ -288,20 +298,28 @@ def _secrets(topology: str, operations: Sequence[Operation]) -> None:
 def _daemons(topology: str, operations: Sequence[Operation]) -> None:
     for operation in operations:
         if isinstance(operation, Remove):
+            if _by_systemd(operation.resource):
+                systemd.stop(topology)
             _remove_daemon(topology, operation.resource.name)
     wanted = [each for each in operations if not isinstance(each, Remove)]
-    if not wanted:
-        return
-    supervisor.ensure_running(topology)
-    running = {each.name for each in supervisor.nodes(topology) if each.state == "running"}
+    running = set()
+    if any(not _by_systemd(each.resource) for each in wanted):
+        supervisor.ensure_running(topology)
+        running = {each.name for each in supervisor.nodes(topology) if each.state == "running"}
     # servers first: any order converges, but a client that finds nobody asks again only seconds later
     for is_client in (False, True):
         _put_up(topology, [each for each in wanted if _is_client(each) is is_client], running)
 
 
+def _by_systemd(resource: Resource) -> bool:
+    """Whether it is systemd that keeps it up: on a real host, where it runs."""
+    return resource.scope == HERE and systemd.is_in_charge()
+
+
 def _remove_daemon(topology: str, node: str) -> None:
     if supervisor.is_running(topology):
         supervisor.stop_node(topology, node)
+    paths.config_here(topology).unlink(missing_ok=True)
     for path in (paths.node_config, paths.node_log, paths.control_socket):
         path(topology, node).unlink(missing_ok=True)
 
@@ -316,11 +334,13 @@ def _put_up(topology: str, operations: Sequence[Operation], running: Collection[
     for operation in operations:
         daemon = operation.resource
         assert isinstance(daemon, Daemon)
-        config = paths.node_config(topology, daemon.node)
-        write_private(config, json.dumps(daemon.config) + "\n")
+        config = write_config(topology, daemon)
         if isinstance(operation, Update) and isinstance(operation.have, Daemon) and operation.have.running:
             request = {"do": "configure", "config": daemon.config}
             told.append((paths.control_socket(topology, daemon.node), request))
+            continue
+        if _by_systemd(daemon):
+            systemd.start(topology)
             continue
         if daemon.node in running:
             supervisor.stop_node(topology, daemon.node)
@@ -329,7 +349,19 @@ def _put_up(topology: str, operations: Sequence[Operation], running: Collection[
     for answer in ask_each(told, CONFIGURE_DEADLINE):
         if isinstance(answer, LtkError):
             raise answer
-    supervisor.start_nodes(topology, starts)
+    if starts:
+        supervisor.start_nodes(topology, starts)
+
+
+def write_config(topology: str, daemon: Daemon) -> Path:
+    """The file that the daemon starts from; on a real host it has a name that needs no node's as well."""
+    config = paths.node_config(topology, daemon.node)
+    write_private(config, json.dumps(daemon.config) + "\n")
+    if daemon.scope == HERE:
+        link = paths.config_here(topology)
+        link.unlink(missing_ok=True)
+        link.symlink_to(config.name)
+    return config
 
 
 def _is_client(operation: Operation) -> bool:
@@ -372,6 +404,8 @@ _DOERS: dict[type[Resource], Callable[[str, Sequence[Operation]], None]] = {
     Tun: _tuns,
     Address: _addresses,
     Route: _routes,
+    Rule: policy_rules.change,
+    OwnSetting: settings.change,
     Ruleset: _rulesets,
     Secret: _secrets,
     Daemon: _daemons,

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ltk.errors import LtkError
-from ltk.kernel import netns, nftables, paths, sysctl
+from ltk.kernel import netns, nftables, paths, policy, sysctl
 from ltk.kernel.messages import GROUP, PROTOCOL, Link
 from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import Tap
 from ltk.node.config import Digester
 from ltk.node.control import ask_each, asked
-from ltk.reconcile import programs, rules, secrets, wires
+from ltk.reconcile import here, policy_rules, programs, rules, secrets, wires
 from ltk.reconcile.resources import (
     DEVICE,
+    HERE,
     Address,
     Bridge,
     Daemon,
@@ -110,6 +111,9 @@ def observe(
                     namespace = Namespace(scope, topology)
                     found.foreign[namespace.key] = f"the namespace {scope} is not ltk's"
                     found.adoptable[namespace.key] = namespace
+        around = here.look(topology, wanted)
+        found.resources += around.resources
+        found.foreign |= around.foreign
         _pair_ends(topology, found)
         found.resources += told()
     found.resources += programs.kept(topology)
@@ -120,6 +124,11 @@ def observe(
 
 
 def marked_topologies() -> set[str]:
+    """The topologies of which a namespace is up, or a device on this machine itself."""
+    return here.marked() | marked_labs()
+
+
+def marked_labs() -> set[str]:
     """The topologies of which a namespace is up."""
     found = set()
     for scope in netns.names():
@@ -157,10 +166,12 @@ def _look_inside(
         for address in netlink.addresses():
             resource: Resource = Address(scope, links[address.index].name, address.interface)
             _sort_in(resource, address.protocol == PROTOCOL, found)
-        for route in netlink.routes():
+        for route in netlink.routes(beside=policy.underlay_mark(topology)):
             device = links[route.index].name if route.index in links else ""
-            resource = Route(scope, route.destination, device, route.gateway, route.metric)
+            resource = Route(scope, route.destination, device, route.gateway, route.metric, route.table)
             _sort_in(resource, bool(device) and route.protocol == PROTOCOL, found)
+        for rule, protocol in policy_rules.observed(netlink, topology, scope):
+            _sort_in(rule, protocol == PROTOCOL, found)
     found.resources += [_present_value(each) for each in settings]
     if (objects := nftables.objects_here(scope, rules.FAMILY, rules.TABLE)) is not None:
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))
@@ -252,7 +263,7 @@ def _daemons(
     down = [node for node in nodes if node in held]
     found: list[Resource] = [
         wanted.get(node)
-        or Daemon(scope_of(topology, node), node, _stored(nodes[node]), "", {}, running=False)
+        or Daemon(_place_of(topology, node, wanted), node, _stored(nodes[node]), "", {}, running=False)
         for node in down
     ]
     nodes = {node: path for node, path in nodes.items() if node not in held}
@@ -269,7 +280,7 @@ def _daemons(
         def told() -> list[Resource]:
             everything = answers() + ask_each(later, ANSWER_DEADLINE)
             return found + [
-                _daemon(scope_of(topology, node), node, path, wanted.get(node), answer)
+                _daemon(_place_of(topology, node, wanted), node, path, wanted.get(node), answer)
                 for (node, path), answer in zip(nodes.items(), everything, strict=True)
             ]
 
@@ -290,9 +301,18 @@ def _daemon(
     return replace(wanted, attached=attached, running=True)
 
 
+def _place_of(topology: str, node: str, wanted: Mapping[str, Daemon]) -> str:
+    """The namespace of a node's daemon; on a real host it is in none of a lab's."""
+    if node in wanted:
+        return wanted[node].scope
+    scope = scope_of(topology, node)
+    return scope if netns.is_namespace(scope) else HERE
+
+
 def _is_inside(pid: int, scope: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/ns/net").stat().st_ino == netns.path(scope).stat().st_ino
+        there = Path("/proc/self/ns/net") if scope == HERE else netns.path(scope)
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino == there.stat().st_ino
     except OSError:
         return False
 

@@ -17,6 +17,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Key: TypeAlias = tuple[str, str, str]  # kind, scope, name
 
 DEVICE = "device"  # the kind, in a key, of whatever takes the name of a cable's end
+HERE = ""  # the scope of what is in no namespace of a lab: this machine's own
+MAIN_TABLE = 254  # linux/rtnetlink.h
 LOCALLY_ADMINISTERED = b"\x02"  # the first byte of an Ethernet address that nobody was assigned
 
 
@@ -28,6 +30,10 @@ def scope_of(topology: str, place: str) -> str:
 def place_of(topology: str, scope: str) -> str:
     """The node, site or "internet" behind a namespace of the topology."""
     return scope.removeprefix(f"ltk-{topology}-")
+
+
+def _in(scope: str) -> str:
+    return "" if scope == HERE else f" in {scope}"
 
 
 class Resource(ABC):
@@ -54,7 +60,7 @@ class Resource(ABC):
         return (self.scope,)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} in {self.scope}"
+        return f"{self.kind} {self.name}{_in(self.scope)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +256,7 @@ class Address(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Route(Resource):
-    """A route of the main table; with a gateway, one that counts as reachable on the device.
+    """A route; with a gateway, one that counts as reachable on the device.
 
     ltk makes routes without a metric: beside one that has the mark and a metric there can be another.
     """
@@ -262,31 +268,71 @@ class Route(Resource):
     device: str
     gateway: str | None = None
     metric: int = 0
+    table: int = MAIN_TABLE
 
     @property
     def name(self) -> str:
-        return f"{self.destination} metric {self.metric}" if self.metric else str(self.destination)
+        return f"{self.destination}{self._apart}"
+
+    @property
+    def _apart(self) -> str:
+        """What tells it from another one to the same destination."""
+        metric = f" metric {self.metric}" if self.metric else ""
+        return metric if self.table == MAIN_TABLE else f"{metric} table {self.table}"
 
     def __str__(self) -> str:
         via = f" via {self.gateway}" if self.gateway else ""
         device = f" dev {self.device}" if self.device else ""  # one that only refuses has none
-        metric = f" metric {self.metric}" if self.metric else ""
-        return f"route {self.destination}{via}{device}{metric} in {self.scope}"
+        return f"route {self.destination}{via}{device}{self._apart}{_in(self.scope)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Resource):
+    """A policy rule: packets without the mark `unmarked` are led by `table` (see ltk.kernel.policy)."""
+
+    kind: ClassVar[str] = "rule"
+    rank: ClassVar[int] = 6  # after the routes to which it leads
+    scope: str
+    version: int
+    priority: int
+    table: int
+    unmarked: int | None = None
+    suppress: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.priority} of IPv{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSetting(Resource):
+    """A sysctl of this machine itself, which gets back what it was when nobody wants it any more."""
+
+    kind: ClassVar[str] = "setting"
+    rank: ClassVar[int] = 1
+    scope: str
+    setting: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        return self.setting
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset(Resource):
-    """The nftables table `ltk` of a namespace; `fingerprint` is compared, `text` is what nft loads."""
+    """An nftables table, `ltk` in a lab; `fingerprint` is compared, `text` is what nft loads."""
 
     kind: ClassVar[str] = "ruleset"
     rank: ClassVar[int] = 6
     scope: str
     fingerprint: tuple[str, ...]
     text: str = field(default="", compare=False, repr=False)
+    table: str = "ltk"
 
     @property
     def name(self) -> str:
-        return "table inet ltk"
+        return f"table inet {self.table}"
 
 
 @dataclass(frozen=True, slots=True)

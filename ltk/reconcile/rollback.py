@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ltk.errors import InvalidInputError, LtkError, RolledBackError
 from ltk.kernel import mounts, netns, paths
-from ltk.reconcile import fault_places
+from ltk.reconcile import fault_places, here
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
 from ltk.reconcile.journal import Journal, note, now
@@ -24,6 +24,7 @@ from ltk.reconcile.remembered import last_applied
 from ltk.reconcile.resources import Daemon, State, scope_of
 from ltk.reconcile.undo import Files, Undo, aim, touched_by, wanted_files, whole
 from ltk.supervise import client as supervisor
+from ltk.supervise import systemd
 from ltk.topology.faults import Kill, Stop, parse
 
 Listener = Callable[[Operation], None]
@@ -173,6 +174,8 @@ def clear_away(topology: str, listener: Listener, unwanted: str = UNDONE) -> lis
     mounts.release(paths.state_folder(topology))  # a fault of it, which would keep the keys
     operations = plan({}, observe(topology).have, unwanted=unwanted)
     supervisor.shutdown(topology)
+    if here.node_of(topology) is not None and systemd.is_in_charge():
+        systemd.stop(topology)  # also where nothing but its unit is left, as after a boot
     execute(topology, operations, listener)
     for name in netns.debris(scope_of(topology, "")):
         netns.remove(name)

@@ -67,12 +67,16 @@ class Store:
 
 
 def ruleset(
-    scope: str, chains: tuple[Chain, ...], counters: tuple[str, ...], stores: tuple[Store, ...] = ()
+    scope: str,
+    chains: tuple[Chain, ...],
+    counters: tuple[str, ...],
+    stores: tuple[Store, ...] = (),
+    table: str = TABLE,
 ) -> Ruleset:
     """The resource: what nft loads in one transaction, and the fingerprint by which it is compared."""
     fingerprint = [f"counter {name}" for name in sorted(counters)]
     fingerprint += sorted(store.fingerprint for store in stores)
-    lines = [f"table {FAMILY} {TABLE} {{}}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
+    lines = [f"table {FAMILY} {table} {{}}", f"delete table {FAMILY} {table}", f"table {FAMILY} {table} {{"]
     lines += [f"  counter {name} {{}}" for name in counters]
     lines += [f"  {store.declaration}" for store in stores]
     # a chain that others jump to must be there before them
@@ -92,7 +96,7 @@ def ruleset(
             lines.append(f'    {rule} comment "{mark}"')
         lines.append("  }")
     lines.append("}\n")
-    return Ruleset(scope, tuple(fingerprint), "\n".join(lines))
+    return Ruleset(scope, tuple(fingerprint), "\n".join(lines), table)
 
 
 def fingerprint(objects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -125,9 +129,9 @@ def _joined(kind: str | Sequence[str]) -> str:
     return kind if isinstance(kind, str) else " . ".join(kind)
 
 
-def removal() -> str:
+def removal(table: str = TABLE) -> str:
     """What nft loads to be rid of the table, whether it is there or not."""
-    return f"table {FAMILY} {TABLE} {{}}\ndelete table {FAMILY} {TABLE}\n"
+    return f"table {FAMILY} {table} {{}}\ndelete table {FAMILY} {table}\n"
 
 
 def _head(*parts: str | int | None) -> str:

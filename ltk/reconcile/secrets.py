@@ -39,7 +39,7 @@ class Keyring:
 
 
 def keyring(topology: Topology) -> Keyring:
-    """Collect the keys of all nodes of a lab.
+    """Collect the keys of all nodes of a lab; on a real host its own, and what the file says of the others.
 
     Raises InvalidInputError for a secret that cannot be had, is no key, or lies open to others.
     """
@@ -49,16 +49,24 @@ def keyring(topology: Topology) -> Keyring:
     for node in topology.nodes:
         if node.role is Role.HOST:
             continue
-        if node.role is Role.WIREGUARD and node.public_key:
+        elsewhere = topology.here not in (None, node.name)
+        if node.public_key and (elsewhere or node.role is Role.WIREGUARD):
             public[node.name] = node.public_key
             continue
-        private = _private_key(topology.name, node, shared)
+        if elsewhere:
+            public[node.name] = _public_key_elsewhere(topology, node, shared)
+            continue
+        private = _private_key(topology, node, shared)
         public[node.name] = primitives.encode_key(primitives.public_key_of(private))
+        if topology.here is not None:
+            _check_own(topology, node, public[node.name])
         secrets.append(_secret(paths.key_file(topology.name, node.name), private))
     psk_id = None
     preshared = None if shared is None else shared.preshared_key
     if topology.psk:
-        preshared = _resolve(topology.psk, "the pre-shared key")
+        kept = psk_file(topology.name)
+        is_gone = _is_gone(topology, topology.psk, kept)
+        preshared = read_key_file(kept) if is_gone else _resolve(topology.psk, "the pre-shared key")
     if preshared is not None:
         psk_id = fingerprint(preshared)
         secrets.append(_secret(psk_file(topology.name), preshared))
@@ -87,12 +95,40 @@ def _secret(path: Path, key: bytes) -> Secret:
     return Secret("", str(path), fingerprint(key), primitives.encode_key(key))
 
 
-def _private_key(topology: str, node: Node, shared: SharedSecret | None) -> bytes:
-    if node.private_key:
+def _public_key_elsewhere(topology: Topology, node: Node, shared: SharedSecret | None) -> str:
+    """The key of a node on another machine of which the file says none: it follows from a shared secret."""
+    if shared is not None and node.private_key is None:
+        return primitives.encode_key(primitives.public_key_of(shared.private_key(node.addresses[0].ip)))
+    hint = f"public_key: …; on that machine, `ltk keygen --for {topology.name}/{node.name}` prints it"
+    problem = f"the file does not say the public key of {node.name}"
+    raise InvalidInputError(f"applying {topology.name}", problem, hint=hint)
+
+
+def _check_own(topology: Topology, node: Node, public_key: str) -> None:
+    """The others go by the file: they would never answer a node with another key."""
+    if node.public_key in (None, public_key):
+        return
+    kept = paths.key_file(topology.name, node.name)
+    problem = f"the file says that its public key is {node.public_key}"
+    if node.private_key is None and not kept.exists():
+        problem, hint = f"{problem}, and the private key is not here", f"Put it into {kept} (mode 0600)."
+    else:
+        problem, hint = f"{problem}, but it is {public_key}", "Put this one into the file, for everybody."
+    raise InvalidInputError(f"applying {topology.name} as {node.name}", problem, hint=hint)
+
+
+def _is_gone(topology: Topology, source: SecretSource, kept: Path) -> bool:
+    """Whether a real host does with what is kept: after a boot nobody's environment is there."""
+    unset = source.kind == "env" and source.value not in os.environ
+    return unset and topology.here is not None and kept.exists()
+
+
+def _private_key(topology: Topology, node: Node, shared: SharedSecret | None) -> bytes:
+    kept = paths.key_file(topology.name, node.name)
+    if node.private_key and not _is_gone(topology, node.private_key, kept):
         return _resolve(node.private_key, f"the private key of {node.name}")
     if shared is not None:
         return shared.private_key(node.addresses[0].ip)
-    kept = paths.key_file(topology, node.name)
     if kept.exists():
         return read_key_file(kept)
     return primitives.private_key_from_random(os.urandom(primitives.KEY_SIZE))

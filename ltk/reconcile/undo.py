@@ -84,14 +84,17 @@ def whole(resources: Sequence[Resource]) -> tuple[Resource, ...]:
 
     Looks at the machine; the resources have to be there still.
     """
-    tables = nft.listed(
-        [each.scope for each in resources if isinstance(each, Ruleset)], rules.FAMILY, rules.TABLE
-    )
+    rulesets = [each for each in resources if isinstance(each, Ruleset)]
+    tables: dict[tuple[str, str], str] = {}
+    for table in sorted({each.table for each in rulesets}):
+        scopes_of = [each.scope for each in rulesets if each.table == table]
+        texts = nft.listed(scopes_of, rules.FAMILY, table)
+        tables |= {(scope, table): text for scope, text in texts.items()}
     found: list[Resource] = []
     for each in resources:
         match each:
-            case Ruleset(scope=scope):
-                found.append(replace(each, text=rules.removal() + tables[scope]))
+            case Ruleset(scope=scope, table=table):
+                found.append(replace(each, text=rules.removal(table) + tables[scope, table]))
             case Secret(path=path):
                 found.append(secrets.with_value(Path(path)))
             case _:

@@ -30,7 +30,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run: the daemon of `node`, in `namespace`, from the file `config`, writing to `log`."""
+    """What to run: the daemon of `node`, in `namespace`, from the file `config`, writing to `log`.
+
+    A real host's is where the supervisor is: then `namespace` is empty.
+    """
 
     node: str
     namespace: str
@@ -44,7 +47,8 @@ class Order:
 
     def run(self, notifier: Notifier) -> None:
         """Be it, until it ends."""
-        netns.enter(self.namespace)
+        if self.namespace:
+            netns.enter(self.namespace)
         daemon.run(self.config, notifier)
 
 

@@ -81,15 +81,20 @@ def _check_lan(
         findings.add(path, f"{lan} overlaps the internet {other}")
 
 
-def check_nodes(spec: TopologySpec, nodes: Sequence[NodeCopy], findings: Findings) -> None:
-    """Nodes: one server, found by all; keys and endpoints that are nobody else's."""
+def check_nodes(
+    spec: TopologySpec, nodes: Sequence[NodeCopy], findings: Findings, here: str | None = None
+) -> None:
+    """Nodes: one server, found by all; keys and endpoints that are nobody else's.
+
+    This machine's own key, where it is the node `here`, need not stand in the file.
+    """
     _check_one_server(nodes, findings)
     in_a_lab = spec.lab is not None or findings.doubts(("lab",))
     _check_unique(nodes, "public_key", findings)
     for copy in _one_of_each(nodes):
         _check_node(spec, copy, findings)
         if not in_a_lab:
-            _check_real_host(copy, findings)
+            _check_real_host(spec, copy, findings, here)
     if not in_a_lab:
         _check_unique(nodes, "endpoint", findings)
 
@@ -150,7 +155,7 @@ def _transport_problem(spec: TopologySpec, copy: NodeCopy) -> tuple[str, str] | 
     return None
 
 
-def _check_real_host(copy: NodeCopy, findings: Findings) -> None:
+def _check_real_host(spec: TopologySpec, copy: NodeCopy, findings: Findings, here: str | None) -> None:
     """Without a lab, what the others must know about a node can only come from the file."""
     node, path = copy.spec, copy.path
     if node.role is Role.HOST:
@@ -159,8 +164,14 @@ def _check_real_host(copy: NodeCopy, findings: Findings) -> None:
         findings.add(
             path, "nobody can reach a server that has no endpoint", "endpoint: HOST:PORT, or add a lab"
         )
-    if node.public_key is None and not findings.doubts((*path, "public_key")) and not copy.counted:
-        findings.add(path, "the others cannot know its key", "public_key: …, from `ltk keygen`, or add a lab")
+    follows = spec.network.secret is not None and node.role is not Role.WIREGUARD
+    if node.public_key is not None or copy.name == here or copy.counted or follows:
+        return
+    if not findings.doubts((*path, "public_key")):
+        there = f"public_key: …; on that machine, `ltk keygen --for {spec.name}/{copy.name}` prints it"
+        if node.role is Role.WIREGUARD:
+            there = "public_key: …; on that machine, `wg pubkey` makes it of the private one"
+        findings.add(path, "the others cannot know its key", there)
 
 
 def _check_unique(nodes: Iterable[NodeCopy], key: str, findings: Findings) -> None:
@@ -196,14 +207,14 @@ def _route_problem(
 ) -> tuple[str, str] | None:
     cut = "would cut off the underlay: the tunnel's own packets would go into the tunnel"
     if route.prefixlen == 0:
-        return f"{route} is everywhere, and {cut}", "name the subnets that are behind this node"
+        return _exit_problem(route, copy, nodes)
     if other := first_overlap(route, tunnel):
         return (
             f"{route} overlaps the tunnel's own subnet {other}",
             "those addresses are reached without a route",
         )
     for earlier, owner in seen:
-        if networks_overlap(route, earlier):
+        if earlier.prefixlen > 0 and networks_overlap(route, earlier):
             return f"{route} overlaps {earlier}, which is behind {owner}", "a subnet is behind one node"
     if spec.lab is None:
         for other_copy in nodes:
@@ -220,6 +231,19 @@ def _route_problem(
                 f"{route} overlaps {place.lan}, the LAN of {others[0]}, and {cut}",
                 "choose another LAN or route",
             )
+    return None
+
+
+def _exit_problem(route: Network, copy: NodeCopy, nodes: Sequence[NodeCopy]) -> tuple[str, str] | None:
+    """One node at most has everything of a family behind it; and the server is reached without it."""
+    if copy.spec.role is Role.WIREGUARD:
+        return f"{route} is everywhere, and a stock peer is no way there", "name a node of ltk's"
+    first = next(each for each in _one_of_each(nodes) if route in each.spec.routes)
+    if first.name != copy.name:
+        return f"{route} is everywhere, which is behind {first.name} already", "there is one way out"
+    apart = any(each.spec.isolation and each.spec.role is Role.SERVER for each in nodes)
+    if apart and copy.spec.role is Role.CLIENT:
+        return f"{route} is everywhere, and the server keeps its clients apart", "make it the server"
     return None
 
 

@@ -16,9 +16,10 @@ from ltk.topology.expanded import HardNat, Interface, Lab, Node, P2p, Role, Secr
 from ltk.topology.expect import check_claims, check_in_lab, claims_of, program_of
 from ltk.topology.hosts import check_hosts
 from ltk.topology.links import check_links
-from ltk.topology.model import DEFAULT_SERVER_PORT, SecretSpec, TopologySpec, p2p_in
+from ltk.topology.model import DEFAULT_SERVER_PORT, NodeSpec, SecretSpec, TopologySpec, p2p_in
 from ltk.topology.pairs import check_pairs, pairs_of
 from ltk.topology.problems import Findings
+from ltk.topology.real import without_lab
 from ltk.topology.render import render
 from ltk.topology.routers import check_ipv6, check_nat
 from ltk.topology.stated_faults import with_stated_faults
@@ -34,12 +35,16 @@ REAL_DEVICE_PREFIX = "ltk-"
 REAL_DEVICE_NAME = 11  # characters of the topology's name; with the prefix, IFNAMSIZ - 1
 
 
-def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology | None:
+def expand(
+    spec: TopologySpec, folder: FilePath, findings: Findings, here: str | None = None
+) -> Topology | None:
     """Make everything explicit; None where anything was found, which is then in `findings`.
 
-    `folder` is what relative paths are relative to. `findings.doubtful` names the parts of `spec`
+    On a real host `here` is the node that it is, and the lab does not count. `folder` is what relative
+    paths are relative to. `findings.doubtful` names the parts of `spec`
     that stand in for what was refused: nothing is concluded from those.
     """
+    spec = spec if here is None else without_lab(spec)
     nodes = copies_of(("nodes",), with_defaults(spec.nodes, spec.defaults.node), findings)
     sites = copies_of(("lab", "sites"), spec.lab.sites if spec.lab else {}, findings)
     everyone = tuple(itertools.chain.from_iterable(nodes.values()))
@@ -50,7 +55,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
         check_nat(copies[0], findings)
         if spec.lab is not None and not findings.doubts(("lab", "internet")):
             check_ipv6(copies[0], spec.lab.internet, findings)
-    check_nodes(spec, everyone, findings)
+    check_nodes(spec, everyone, findings, here)
     check_hosts(spec, everyone, findings)
     check_pairs(spec, nodes, findings)
     check_claims(spec, nodes, findings)
@@ -75,6 +80,7 @@ def expand(spec: TopologySpec, folder: FilePath, findings: Findings) -> Topology
         pairs=pairs_of(spec, expanded),
         lab=lab,
         checks=claims_of(spec, folder),
+        here=here,
         secret=_secret(spec.network.secret, folder),
     )
     check_in_lab(topology, findings)
@@ -148,9 +154,17 @@ def _node(
         public_key=node.public_key,
         private_key=_secret(node.private_key, folder),
         run=program_of(node.run, folder),
+        masquerade=_masquerades(node),
         ssh=node.ssh,
         transport=node.transport or spec.network.transport,
     )
+
+
+def _masquerades(node: NodeSpec) -> bool:
+    """Unless the file says so: who leads to everywhere, since nobody out there knows the way back."""
+    if node.masquerade is None or not node.routes:
+        return any(route.prefixlen == 0 for route in node.routes)
+    return node.masquerade
 
 
 def _lab_endpoint(lab: Lab, copy: NodeCopy, listen: int) -> str | None:

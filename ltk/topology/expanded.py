@@ -112,8 +112,14 @@ class Node:
     public_key: str | None  # base64
     private_key: SecretSource | None
     run: Program | None = None  # what is kept running in it
+    masquerade: bool = False  # what goes on to its routes bears its own address
     ssh: str | None = None  # "[user@]host[:port]", where the machine is reached
     transport: Transport = Transport.AUTO
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether everything is behind it, at least of one family: the others' way to the internet."""
+        return any(route.prefixlen == 0 for route in self.routes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +230,7 @@ class Topology:
     pairs: tuple[Pair, ...]  # those of which the file says something of their own
     lab: Lab | None
     checks: tuple[Check, ...] = ()
+    here: str | None = None  # on a real host: which of the nodes it is; None: a lab, or no machine at all
     secret: SecretSource | None = None  # from which the keys follow of the nodes that have none
 
     def node(self, name: str) -> Node:

@@ -18,6 +18,7 @@ from ltk.topology.expanded import Topology
 from ltk.topology.form import OWN_WORDS
 from ltk.topology.model import TopologySpec
 from ltk.topology.problems import Findings, InvalidTopologyError, Path, Problem
+from ltk.topology.real import ChooseHere, nowhere
 from ltk.topology.source import Source, parse_source
 from ltk.topology.text import MAX_FILE, read_text
 from ltk.topology.values import quote
@@ -45,10 +46,13 @@ def load_topology(path: str) -> Topology:
     return parse_topology(text.data, file=text.file, folder=text.folder)
 
 
-def parse_topology(data: bytes, *, file: str, folder: FilePath) -> Topology:
+def parse_topology(
+    data: bytes, *, file: str, folder: FilePath, choose_here: ChooseHere = nowhere
+) -> Topology:
     """Check and expand the topology in `data`, which messages call `file`.
 
-    Relative paths in it are taken from `folder`. Raises InvalidTopologyError with every problem.
+    Relative paths in it are taken from `folder`; `choose_here` says which node this machine is. Raises
+    InvalidTopologyError with every problem.
     """
     source = parse_source(_decode(data, file))
     if source.problems and source.data is None:
@@ -62,7 +66,8 @@ def parse_topology(data: bytes, *, file: str, folder: FilePath) -> Topology:
     problems = list(source.problems)
     findings = Findings()
     spec = _read_model(source, findings, problems)
-    topology = expand(spec, folder, findings) if spec is not None else None
+    here = choose_here(spec.name, spec.lab is not None) if spec is not None else None
+    topology = expand(spec, folder, findings, here) if spec is not None else None
     problems += [source.problem(finding.path, finding.message) for finding in findings.found]
     if problems or topology is None:
         raise InvalidTopologyError(file, tuple(sorted(problems, key=lambda p: (p.line, p.column))))

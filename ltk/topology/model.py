@@ -249,6 +249,8 @@ class NodeSpec(NodeDefaults):
     """The tunnel address, or a list of one per subnet; with count the first of a run. Default: the next."""
     routes: Routes = ()
     """The subnet behind this node, or a list of several, which the others reach through it."""
+    masquerade: Boolean | None = None
+    """Whether what goes on from here to those subnets bears this node's own address. Default: of all, yes."""
     endpoint: Endpoint | None = None
     """HOST:PORT where the others reach it. In a lab this is not used: there it follows from the lab."""
     ssh: Ssh | None = None

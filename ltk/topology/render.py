@@ -69,6 +69,7 @@ def _node(node: Node) -> dict[str, Any]:
 def _tunnel_end(node: Node) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "endpoint": node.endpoint,
+        "masquerade": node.masquerade if node.routes else None,
         "isolation": node.isolation if node.role is Role.SERVER else None,
         "p2p": _p2p(node),
         "transport": node.transport.value,

@@ -130,9 +130,9 @@ IMPOSSIBLE = [
         lab(alice=f"{{device: {'d' * 16}}}"),
     ),
     Case(
-        "a route to everywhere",
-        ("bad.yaml:5:", "0.0.0.0/0", "cut off the underlay", "name the subnets"),
-        lab(alice="{routes: 0.0.0.0/0}"),
+        "two ways to everywhere",
+        ("bad.yaml:5:", "0.0.0.0/0", "which is behind hub already", "there is one way out"),
+        lab(hub="{role: server, routes: 0.0.0.0/0}", alice="{routes: 0.0.0.0/0}"),
     ),
     Case(
         "a route over the internet",

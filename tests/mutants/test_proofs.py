@@ -47,6 +47,8 @@ SECRET_NETWORK = f"{PROTOCOL}/test_secret_network.py"
 ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
 )
+HOSTS = "tests/integration/test_real_host.py"
+MACHINES = "tests/integration/test_machines.py"
 INTEROP = "tests/integration/interop"
 LESSONS = "tests/integration/test_lessons"
 IN_PROCESS = (reconciler_proofs.WATCH, reconciler_proofs.ADOPT)
@@ -405,6 +407,26 @@ PROOFS = (
         "5 s of the line",
     ),
     Proof(
+        "host-sends-without-mark",
+        f"{MACHINES}::test_machines_that_apply_one_file_are_one_network",
+        "box reaches 10.9.0.1",
+    ),
+    Proof(
+        "host-takes-what-is-anybodys",
+        f"{HOSTS}::test_a_host_gets_what_is_its_own_and_is_afterwards_what_it_was",
+        "something of somebody else's has gone",
+    ),
+    Proof(
+        "host-keeps-its-settings",
+        f"{HOSTS}::test_a_setting_that_two_want_is_given_back_by_the_last",
+        "a setting was not given back",
+    ),
+    Proof(
+        "daemon-keeps-its-privileges",
+        f"{HOSTS}::test_the_daemons_of_a_lab_have_next_to_no_privileges",
+        "privileges that a daemon does not need",
+    ),
+    Proof(
         "place-never-ends",
         f"{ROOTLESS}::test_a_user_without_privilege_has_a_lab_and_the_machine_is_as_before",
         "all of it to end",
@@ -506,6 +528,7 @@ def run(proof: Proof, report: Path) -> subprocess.CompletedProcess[str]:
             KINDS,
             CHECKS,
             FAULTS,
+            HOSTS,
             LANS,
             MATRIX,
             PLUGIN,

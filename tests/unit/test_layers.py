@@ -53,6 +53,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "ltk.protocol.segments",
         "ltk.protocol.shared_secret",
         "ltk.supervise.client",
+        "ltk.supervise.systemd",
         "ltk.topology",
     ),
     "ltk.verify": (

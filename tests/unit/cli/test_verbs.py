@@ -27,6 +27,7 @@ REPORT = {
     "endpoint_observed": "203.0.113.2:41231",
     "nat": {"mapping": "endpoint-independent"},
     "drops": {},
+    "public_key": "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=",
     "peers": [
         {
             "name": "hub",
@@ -268,12 +269,14 @@ def test_applying_tells_programs_what_was_done(ltk: Ltk, file: Path, monkeypatch
         adopting: bool,
         agreed: Any,
         awaiting: Any,
+        start: bool,
         at_end: Callable[[], None],
     ) -> apply.Outcome:
         assert agreed is None
         assert not adopting
         asked.append(only)
         assert awaiting is None
+        assert start
         at_end()
         return apply.Outcome(done, apply.Writes(netlink=3, nft=1, sysctl=0))
 

@@ -42,6 +42,7 @@ DOCUMENT: dict[str, Any] = {
     "addresses": ["10.0.0.2/24"],
     "control": "/run/ltk/quickstart/alice.sock",
     "metrics": None,
+    "mark": 0,
     "transport": "auto",
     "peers": [PEER],
 }

@@ -67,7 +67,8 @@ CASES = {
     ),
     "isolation of a client": (lab(alice="{isolation: §true}"), "nodes.alice.isolation", "for the server"),
     # keys and endpoints
-    "a real host without a key": (real(more="  §phone: {role: wireguard}\n"), "nodes.phone", "`ltk keygen`"),
+    "a stock peer without a key": (real(more="  §phone: {role: wireguard}\n"), "nodes.phone", "`wg pubkey`"),
+    "a real host without a key": (real(more="  §carol: {}\n"), "nodes.carol", "ltk keygen --for"),
     "a key twice": (
         real(alice="{public_key: §" + KEY + "}"),
         "nodes.alice.public_key",
@@ -245,10 +246,15 @@ CASES = {
         "already that of home",
     ),
     # routes
-    "a route to everywhere": (
-        lab(alice="{routes: §0.0.0.0/0}"),
+    "two ways to everywhere": (
+        lab(hub="{role: server, routes: 0.0.0.0/0}", alice="{routes: §0.0.0.0/0}"),
         "nodes.alice.routes",
-        "would cut off the underlay",
+        "which is behind hub already",
+    ),
+    "a way to everywhere by a client that nobody reaches": (
+        lab(hub="{role: server, isolation: true}", alice="{routes: §0.0.0.0/0}"),
+        "nodes.alice.routes",
+        "the server keeps its clients apart",
     ),
     "a route in the tunnel": (
         lab(alice="{routes: §10.0.0.0/25}"),
