@@ -34,6 +34,7 @@ def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
 
     What was brought up by `up()` and not taken down goes at the end of the session.
     """
+    tmp_path_factory.getbasetemp()  # under the user's own name, which is root's from here on
     leave = _become_root()
     from ltk.testing.lab import Lab
 

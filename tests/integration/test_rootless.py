@@ -161,7 +161,7 @@ def test_what_was_killed_is_cleared_away_and_the_next_command_starts_clean(kille
     for pid in user.processes(killed):
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not user.processes("ltk.rootless"), "the keeper to end", 5)
-    assert "quickstart is not up" in user.ltk("status", "q.yaml", status=INVALID).stderr
+    assert "looking at quickstart: it is not up" in user.ltk("status", "q.yaml", status=INVALID).stderr
     assert set(user.processes()) & set(victims) == set(), "something of the lab has stayed"
     lab.apply()
     assert lab.ping("alice", "10.0.0.1")["received"] == 3
@@ -232,7 +232,8 @@ def test_the_doctor_says_what_an_ordinary_user_has(user: User) -> None:
 
 def test_a_folder_that_somebody_else_has_made_is_not_used(user: User) -> None:
     folder = user.run_time / "ltk"
-    folder.mkdir(mode=0o777)
+    folder.mkdir()
+    folder.chmod(0o777)
     try:
         done = user.ltk("status", "quickstart", status=IN_THE_WAY)
         assert str(folder) in done.stderr

@@ -17,6 +17,7 @@ import pytest
 from harness import REPOSITORY, Lab, is_ltk, wait_for
 
 ONE, OTHER = 64001, 64002  # user ids that nobody has
+ROOTS_NAME = ("LOGNAME", "USER", "LNAME", "USERNAME")  # variables, as getpass.getuser() has them
 NEEDED = (sys.prefix, sys.base_prefix, str(REPOSITORY))  # folders that a user's Python has to read
 # as `python -m ltk`, but broken on purpose where the test is run to see whether it notices
 LTK = """
@@ -44,7 +45,9 @@ class User:
     @property
     def environment(self) -> dict[str, str]:
         """What their programs are told; the administrator's programs are not on their PATH."""
-        return os.environ | {
+        own = {name: value for name, value in os.environ.items() if name not in ROOTS_NAME}
+        return own | {
+            "TMPDIR": str(self.home),
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.run_time),
             "PATH": "/usr/bin:/bin",
