@@ -10,7 +10,7 @@ from typing import Any
 from sim import Node, Simulation
 from sim_net import NatKind, Segment
 
-from ltk.protocol.config import PeerConfig, PeerKind
+from ltk.protocol.config import PeerConfig, PeerKind, TransportMode
 from ltk.protocol.directory import Directory, SubnetDirectory
 from ltk.protocol.engine import EngineConfig
 from ltk.protocol.primitives import public_key_of
@@ -57,6 +57,7 @@ class SecretSimulation(Simulation):
             public_key=public_key_of(network.private_key(self.server.tunnel_address)),
             preshared_key=network.preshared_key,
             allowed_ips=(SUBNET,),
+            transport=TransportMode.UDP,
         )
         return replace(config, peers=(server,))
 
