@@ -35,7 +35,7 @@ class Left:
     """
 
     process: int | None = None
-    doing: str = "working"
+    doing: str = "working on"
     undo: Undo | None = None
     begun: tuple[str, ...] = ()
     undoing: str | None = None
@@ -45,7 +45,7 @@ class Left:
     def __str__(self) -> str:
         who = "an earlier run" if self.process is None else f"process {self.process}"
         undoing = f"; it was undoing them: {self.undoing}" if self.undoing else ""
-        return f"{who} was stopped while {self.doing}; {len(self.begun)} operations had begun{undoing}"
+        return f"{who} was stopped while {self.doing} it; {len(self.begun)} operations had begun{undoing}"
 
 
 class Journal:

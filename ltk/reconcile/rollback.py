@@ -25,10 +25,9 @@ from ltk.reconcile.resources import Daemon, State, scope_of
 from ltk.reconcile.undo import Files, Undo, aim, touched_by, wanted_files, whole
 from ltk.supervise import client as supervisor
 from ltk.supervise import systemd
-from ltk.topology.faults import Kill, Stop, parse
 
 Listener = Callable[[Operation], None]
-UNDONE = "the topology was never up as it is undone"  # the reason of a removal
+UNDONE = "it was not there before"  # the reason of a removal
 
 
 class Change:
@@ -87,7 +86,8 @@ class Change:
         if self._journal is None or self.undo is None:
             _write(self._topology, self._files)
             return
-        self._journal.undoing(str(error))
+        with contextlib.suppress(LtkError):  # where the disk is full, that may be what has failed
+            self._journal.undoing(str(error))
         try:
             roll_back(self._topology, self.undo)
         except (LtkError, OSError) as worse:
@@ -208,6 +208,8 @@ def _restore_faults(topology: str, undo: Undo) -> None:
     applied = last_applied(topology)
     if applied is None or applied.lab is None:
         return
+    from ltk.topology.faults import Kill, Stop, parse  # only now: it takes its time
+
     topology_now = with_faults(applied)
     fault_places.settle(topology_now, undo.faults)
     held = fault_places.held(topology)

@@ -37,14 +37,16 @@ def _journal_after_the_fact() -> None:
     replace(apply, "execute", silently)
 
 
-@mutant("rollback-brings-nothing-back")
-def _rollback_brings_nothing_back() -> None:
-    """What was made is removed and what was changed is changed back, but what was removed stays away."""
+@mutant("rollback-brings-no-route-back")
+def _rollback_brings_no_route_back() -> None:
+    """What was made is removed and what was changed is changed back; routes that were removed stay away."""
     from ltk.reconcile import rollback
+    from ltk.reconcile.resources import Route
     from ltk.reconcile.undo import aim
 
     def poorer(undo: Undo, now: State) -> State:
-        return {key: resource for key, resource in aim(undo, now).items() if key in now}
+        state = aim(undo, now)
+        return {key: each for key, each in state.items() if key in now or not isinstance(each, Route)}
 
     replace(rollback, "aim", poorer)
 

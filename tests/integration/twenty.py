@@ -56,7 +56,7 @@ ip -o -d link; ip -o address; ip route; ip -6 route; ip rule; sysctl {SETTINGS};
 PASSING = (
     r"^\d+: |link/ether \S+|@\S+|link-netnsid \d+|(bridge|designated)_(id|root) \S+|_timer +\S+"
     r"| linkdown\b|NO-CARRIER,|,LOWER_UP"  # told up to a second after a TUN device has lost its daemon
-    r"|(valid|preferred)_lft \w+|elements = \{[^}]*\}|state \w+|root_port \S+|port_(id|no) \S+|expires \S+"
+    r"|(valid|preferred)_lft \w+|state \w+|root_port \S+|port_(id|no) \S+|expires \S+"
 )
 KEPT_FILES = {".key", ".psk", ".yaml", ".expanded", ".faults"}
 
@@ -114,6 +114,7 @@ def _content(path: Path) -> str:
 
 def _lasting(text: str) -> str:
     """The lines of a look, in an order of their own, without what differs from look to look."""
+    text = re.sub(r"elements = \{[^}]*\}", "", text)  # what a router has learned, on several lines
     lines = (re.sub(PASSING, "", line).strip() for line in text.splitlines())
     return "\n".join(sorted(lines))
 

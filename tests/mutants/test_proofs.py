@@ -447,7 +447,7 @@ PROOFS = (
         "was begun and is not in the journal",
     ),
     Proof(
-        "rollback-brings-nothing-back",
+        "rollback-brings-no-route-back",
         f"{ROLLBACK}::test_a_change_that_fails_leaves_all_as_it_was_and_disturbs_nobody",
         "gone: ",
     ),

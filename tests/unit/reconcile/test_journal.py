@@ -83,7 +83,7 @@ def test_a_journal_says_what_was_written_into_it(tmp_path: Path) -> None:
     assert left.undo == UNDO == undo_from_json(json.loads(json.dumps(UNDO.to_json())))
     assert left.begun == ("+ one", "~ two", "- three")
     assert (left.undoing, left.until, left.auto) == ("it failed", 12.5, True)
-    assert "stopped while applying; 3 operations had begun" in str(left)
+    assert "stopped while applying it; 3 operations had begun" in str(left)
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["journal"]
 
