@@ -127,11 +127,17 @@ class Crowd:
             for a, b in chosen
         }
 
-    def pings(self, pairs: Iterable[Pair], count: int, patience: int = 10) -> dict[Pair, int]:
-        """How many of `count` pings were answered, by pair; late answers are waited for, so many seconds."""
+    def pings(
+        self, pairs: Iterable[Pair], count: int, patience: int = 10, *, more: int = 0
+    ) -> dict[Pair, int]:
+        """How many of `count` pings were answered, by pair; late answers are waited for, so many seconds.
+
+        Ping ends when it has as many answers as it is to have, whichever they are. Where some may overtake
+        others, as on the way from the relay to a direct path, so many `more` are sent after those that count.
+        """
         # With a deadline ping waits for late answers; what it sends in excess of its count is not counted.
         deadline = math.ceil(count * 0.05) + patience
-        words = ["ping", "-n", "-c", str(count), "-i", "0.05", "-w", str(deadline), *PING]
+        words = ["ping", "-n", "-c", str(count + more), "-i", "0.05", "-w", str(deadline), *PING]
         running = {
             pair: subprocess.Popen(
                 self.lab.command(pair[0], *words, self.address(pair[1])), stdout=subprocess.PIPE, text=True

@@ -105,7 +105,9 @@ class Course:
     data: Stream
     found: str = "?"
     seconds: float = 0.0  # from the first datagram to the end of the look that found it
-    direct_after: float | None = None  # seconds from then until both routers had counted data straight
+    # seconds from then until both routers were seen to have counted data straight: at once while its turn
+    # lasts, and later when all others have started
+    direct_after: float | None = None
     probes: int = 0  # sent by both until then
     at_once: bool = False  # in the first attempt
     given_up: str = ""  # what was waited for in vain
