@@ -19,7 +19,7 @@ BROKEN_IN_PYTEST = (
     DUAL_STACK,
 )  # integration tests that break what runs in their process
 
-NETWORK_PROOFS = (
+PROOFS = (
     Proof(
         "search-expects-the-wrong-ports",
         f"{HARD}::test_ports_in_sequence_are_predicted_in_each_first_attempt[one]",
