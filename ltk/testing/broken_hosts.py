@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
+from ltk.kernel.messages import GROUP, Link
 from ltk.node import privileges
 from ltk.node.udp import Udp
 from ltk.reconcile import here, settings
-from ltk.reconcile.here import Look
-from ltk.reconcile.resources import Key, Resource
 from ltk.testing.breaking import mutant, replace
 
 
@@ -24,14 +21,13 @@ def _host_sends_without_mark() -> None:
 
 @mutant("host-takes-what-is-anybodys")
 def _host_takes_what_is_anybodys() -> None:
-    """Every address, route and rule that is looked at counts as ltk's."""
+    """Whatever bears a mark of ltk's counts as the topology's, whichever it is of."""
 
-    def all_ours(resource: Resource, ours: bool, keys: Collection[Key], found: Look) -> None:
-        del ours, keys
-        if not any(each.key == resource.key for each in found.resources):
-            found.resources.append(resource)
+    def any_mark(topology: str, link: Link) -> bool:
+        del topology
+        return link.group == GROUP and link.kind == "tun"
 
-    replace(here, "_sort_in", all_ours)
+    replace(here, "_is_of", any_mark)
 
 
 @mutant("host-keeps-its-settings")

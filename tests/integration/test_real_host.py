@@ -95,6 +95,7 @@ def test_a_setting_that_two_want_is_given_back_by_the_last(place: None) -> None:
         quietly(topology())
         quietly(topology(second))
         remove("solo", lambda _: None)
+        assert quietly(topology(second)) == [], "what is another topology's was touched"
         assert sysctl.read(FORWARDS) == "1", "the other one still wants it"
     finally:
         remove("duo", lambda _: None)

@@ -48,8 +48,8 @@ PROOFS = (
     ),
     Proof(
         "host-takes-what-is-anybodys",
-        f"{HOSTS}::test_a_host_gets_what_is_its_own_and_is_afterwards_what_it_was",
-        "something of somebody else's has gone",
+        f"{HOSTS}::test_a_setting_that_two_want_is_given_back_by_the_last",
+        "what is another topology's was touched",
     ),
     Proof(
         "host-keeps-its-settings",
