@@ -130,6 +130,10 @@ class Control:
         if self.announcer.unseen(now):
             self._candidates_changed(now)
 
+    def seen_again(self, now: float) -> None:
+        """Announce, since UDP gets to the server again: with the answer comes where it sees this node."""
+        self.announcer.announce(now)
+
     # For the engine.
 
     def set_local_endpoints(self, endpoints: tuple[Endpoint, ...], now: float) -> None:

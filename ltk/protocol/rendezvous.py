@@ -135,8 +135,10 @@ class Announcer:
         """Stop repeating what the server has stored."""
         if frame.sequence != self._sequence or self._acknowledged:
             return Drop.UNASKED_REPLY
-        self._acknowledged = True
         self.acks += 1
+        if self._local.observed is None and not self._is_behind_a_stream:
+            return None  # what came with this was lost: where the server sees this node; the next one tells
+        self._acknowledged = True
         self._timers.arm(Timer.ANNOUNCE, now + self._jittered(REFRESH))
         return None
 
@@ -150,6 +152,11 @@ class Announcer:
         wait = min(FIRST_RETRY * 2**self._tries, LAST_RETRY)
         self._tries += 1
         self._timers.arm(Timer.ANNOUNCE, now + self._jittered(wait))
+
+    @property
+    def _is_behind_a_stream(self) -> bool:
+        server = self._local.server
+        return server is not None and server.endpoint is not None and server.endpoint.is_stream
 
     def _jittered(self, wait: float) -> float:
         return wait * (1.0 - RETRY_JITTER) + self._local.jitter(2 * RETRY_JITTER * wait)

@@ -29,6 +29,9 @@ class Broker(Protocol):
     def unseen(self, now: float) -> None:
         """Note that the server sees this node by UDP no more."""
 
+    def seen_again(self, now: float) -> None:
+        """Note that UDP gets to the server again, which may have to be asked where it sees this node."""
+
 
 class Carrier(Protocol):
     """Seals and sends for the paths, and makes use of what they find."""

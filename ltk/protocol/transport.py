@@ -289,6 +289,8 @@ class Transport:
             self.switches += 1
             now_used: TransportName = "tcp" if self.uses_stream else "udp"
             self._local.outbox.events.append(TransportChanged(self._peer.config.name, now_used, why))
+            if not self.uses_stream:
+                self._broker.seen_again(now)
 
     def _on_timer(self, timer: Timer, now: float) -> None:
         match timer:
