@@ -103,9 +103,11 @@ def look(topology: str, wanted: Collection[Resource]) -> Look:
                 _note_overlap(address.interface, links[address.index].name, wanted, found)
         for route in netlink.routes(beside=policy.underlay_mark(topology)):
             if route.index in links and (route.table == RT_TABLE_MAIN or route.index in ours):
-                device = links[route.index].name
-                resource = Route(HERE, route.destination, device, route.gateway, route.table)
-                _sort_in(resource, route.index in ours and route.protocol == PROTOCOL, keys, found)
+                device, is_ours = links[route.index].name, route.index in ours and route.protocol == PROTOCOL
+                # others' metrics do not count: ours, which has none, would go before all of them
+                metric = route.metric if is_ours else 0
+                resource = Route(HERE, route.destination, device, route.gateway, metric, route.table)
+                _sort_in(resource, is_ours, keys, found)
         for rule, protocol in policy_rules.observed(netlink, topology, HERE):
             _sort_in(rule, protocol == PROTOCOL, keys, found)
     table = f"{rules.TABLE}-{topology}"

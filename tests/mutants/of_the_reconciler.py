@@ -49,7 +49,7 @@ PROOFS = (
     Proof(
         "host-takes-what-is-anybodys",
         f"{HOSTS}::test_a_setting_that_two_want_is_given_back_by_the_last",
-        "what is another topology's was touched",
+        "what is another topology's would be touched",
     ),
     Proof(
         "host-keeps-its-settings",
