@@ -108,6 +108,7 @@ class Loop:
         self._mark = mark
         for each in (self.udp, *self._sockets.values()):
             each.mark(mark)
+        self.streams.use_mark(mark)
 
     def drain(self) -> None:
         """Carry out all that the engine has to say; due after whatever has been told to it."""

@@ -80,6 +80,7 @@ class Streams:
         self._clock = clock
         self._streams: dict[int, Stream] = {}
         self._listener: socket.socket | None = None
+        self._mark = 0
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -146,6 +147,8 @@ class Streams:
         with contextlib.suppress(OSError):
             made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
             stream = Stream(made, to, is_open=False)
+            if self._mark:  # which takes a privilege even to say that there is none
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             failed = made.connect_ex((to.address, to.port))
         if failed in (0, errno.EINPROGRESS):
             _prepare(made)
@@ -163,6 +166,13 @@ class Streams:
         self._drain()
 
     # All streams.
+
+    def use_mark(self, mark: int) -> None:
+        """Have what is sent from now on bear this firewall mark, over streams yet to come as well."""
+        if mark != self._mark:
+            for stream in self._streams.values():
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        self._mark = mark
 
     def send(self, datagrams: Buffer, size: int, to: Endpoint) -> None:
         """Send datagrams that lie back to back, each of `size` bytes but the last, or drop and count them."""

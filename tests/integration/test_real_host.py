@@ -141,8 +141,10 @@ def test_a_host_is_one_node_until_it_is_destroyed(place: None) -> None:
     assert paths.key_file("solo", "alice").read_text() == key
 
 
-def test_in_a_lab_too_the_internet_sees_the_exit_node(lab: Callable[..., Lab]) -> None:
-    here = lab((REPOSITORY / "topologies" / "way-out.yaml").read_text())
+@pytest.mark.parametrize("cafe", ["symmetric", "{preset: home, udp: block}"], ids=["udp", "tcp"])
+def test_in_a_lab_too_the_internet_sees_the_exit_node(lab: Callable[..., Lab], cafe: str) -> None:
+    text = (REPOSITORY / "topologies" / "way-out.yaml").read_text()
+    here = lab(text.replace("cafe: {nat: symmetric,", f"cafe: {{nat: {cafe},"))
     seen = here.run("home", "ip", "-o", "-4", "address", "show", "dev", "wan").stdout.split()[3].split("/")[0]
     wait_for(lambda: here.ping("alice", WEB, count=1)["received"], "alice reaches a server on the internet")
     with here.capture("web", "eth0", "icmp[icmptype] == icmp-echo") as stop:
