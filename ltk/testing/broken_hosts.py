@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ltk.kernel.messages import GROUP, Link
 from ltk.node import privileges
+from ltk.node.streams import Streams
 from ltk.node.udp import Udp
 from ltk.reconcile import here, settings
 from ltk.testing.breaking import mutant, replace
@@ -17,6 +18,16 @@ def _host_sends_without_mark() -> None:
         del self, mark
 
     replace(Udp, "mark", not_at_all)
+
+
+@mutant("host-streams-without-mark")
+def _host_streams_without_mark() -> None:
+    """What goes over TCP is led into the tunnel like everything else."""
+
+    def not_at_all(self: Streams, mark: int) -> None:
+        del self, mark
+
+    replace(Streams, "use_mark", not_at_all)
 
 
 @mutant("host-takes-what-is-anybodys")

@@ -42,6 +42,11 @@ PROOFS = (
         "it agrees to another state",
     ),
     Proof(
+        "host-streams-without-mark",
+        f"{HOSTS}::test_in_a_lab_too_the_internet_sees_the_exit_node[tcp]",
+        "alice reaches a server on the internet",
+    ),
+    Proof(
         "host-sends-without-mark",
         f"{MACHINES}::test_machines_that_apply_one_file_are_one_network",
         "box reaches 10.9.0.1",
