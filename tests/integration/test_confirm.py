@@ -108,6 +108,7 @@ def test_an_apply_that_cuts_its_own_control_session_comes_back_by_itself(three: 
 def test_the_guard_outlives_the_terminal_and_the_shell_of_the_apply(three: Lab) -> None:
     shell, terminal = pty.fork()
     if shell == 0:  # as a shell would: runs the command, and waits for the next
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it: nohup(1)
         run(["apply", str(three.path), "--confirm", "3s"])
         signal.pause()
         os._exit(1)
