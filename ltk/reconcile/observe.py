@@ -133,8 +133,13 @@ def marked_labs() -> set[str]:
     found = set()
     for scope in netns.names():
         if scope.startswith("ltk-"):
-            with Netlink.open(scope) as netlink:
-                loopback = _loopback(netlink.links())
+            try:
+                with Netlink.open(scope) as netlink:
+                    loopback = _loopback(netlink.links())
+            except LtkError:
+                if netns.is_namespace(scope):
+                    raise
+                continue  # another topology is being destroyed
             names = loopback.altnames if loopback is not None else ()
             found |= {name.split(".")[1] for name in names if name.startswith("ltk.")}
     return found

@@ -161,7 +161,7 @@ IMPOSSIBLE = [
         ("bad.yaml:10:", "no such node", "did you mean 'alice'"),
         lab(home="{nat: symmetric, hosts: [alcie]}"),
     ),
-    Case("a topology without a lab", ("bad", "no lab", "`lab`"), real()),
+    Case("a topology without a lab", ("bad", "no such node", "--node hub"), real()),
 ]
 
 SECRETS = [

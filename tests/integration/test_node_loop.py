@@ -110,6 +110,8 @@ class Network:
             "addresses": [f"10.77.0.{NUMBER[name]}/24"],
             "control": str(paths.control_socket(TOPOLOGY, name)),
             "metrics": None,
+            "mark": 0,
+            "transport": "auto",
             "peers": [
                 {
                     "name": other,

@@ -200,7 +200,8 @@ def test_strangers_are_not_answered_and_do_not_stay(there: Lab) -> None:
             strangers, (b"GET / HTTP/1.1\r\n\r\n", b"\0\0", b"\0\x94" + bytes(148)), strict=False
         ):
             each.sendall(junk)
-        assert listed_streams(there, "hub") <= before + 128, "those of one address are bounded"
+        # The kernel accepts for the daemon, which then closes what is too much.
+        wait_for(lambda: listed_streams(there, "hub") <= before + 128, "those of one address to be bounded")
         assert answers(there, "carol", HUB), "who is known is served"
         for each in strangers:
             each.settimeout(30.0)

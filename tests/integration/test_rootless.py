@@ -244,5 +244,5 @@ def test_a_folder_that_somebody_else_has_made_is_not_used(user: User) -> None:
 
 def test_a_real_host_is_roots(user: User) -> None:
     (user.home / "q.yaml").write_text(real())
-    done = user.ltk("apply", "q.yaml", status=MISSING)
+    done = user.ltk("apply", "q.yaml", "--node", "hub", status=MISSING)
     assert "changed by root alone" in done.stderr
