@@ -19,6 +19,8 @@ from ltk.reconcile.kept_faults import InForce
 from ltk.reconcile.observe import present_settings
 from ltk.reconcile.plan import Operation
 from ltk.reconcile.resources import (
+    Bridge,
+    Cable,
     Conditions,
     Daemon,
     Key,
@@ -28,6 +30,7 @@ from ltk.reconcile.resources import (
     Secret,
     State,
     Stray,
+    Tun,
     Wire,
 )
 from ltk.reconcile.stored_resources import from_json, to_json
@@ -110,9 +113,17 @@ def aim(undo: Undo, now: State) -> State:
     """The state to go back to from `now`: what was touched is as it was, and everything else as it is.
 
     What was broken is not broken again: a daemon that did not run may run, with its old configuration,
-    and what a killed run had left half made stays away.
+    and what a killed run had left half made stays away. So does what stands in the place of something that
+    comes back: the near end of a cable whose far end went with its namespace, which the kernel takes away
+    some time later.
     """
-    state = {key: resource for key, resource in now.items() if key not in undo.touched}
+    places = {place for each in undo.was for place in _devices(each)}
+    state = {
+        key: resource
+        for key, resource in now.items()
+        if key not in undo.touched
+        and not (isinstance(resource, Stray) and (resource.scope, resource.device) in places)
+    }
     for resource in undo.was:
         found = now.get(resource.key)
         match resource:
@@ -128,6 +139,17 @@ def aim(undo: Undo, now: State) -> State:
                 resource = replace(resource, conditions=known or Conditions(), carried=True)
         state[resource.key] = resource
     return state
+
+
+def _devices(resource: Resource) -> list[tuple[str, str]]:
+    """The devices, each with its namespace, that a half-made one would keep from being made again."""
+    match resource:
+        case Cable(a=a, b=b):
+            return [(end.scope, end.device) for end in (a, b)]
+        case Tun(scope=scope, device=device) | Bridge(scope=scope, device=device):
+            return [(scope, device)]
+        case _:
+            return []
 
 
 def wanted_files(topology: str) -> Files:

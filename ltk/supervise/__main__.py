@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
+import math
 import os
 import re
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import paths
 from ltk.node.log import say
 
-USAGE = "usage: python -m ltk.supervise TOPOLOGY [--ready-fd NUMBER]"
+USAGE = "usage: python -m ltk.supervise TOPOLOGY [--ready PIPE TURN]; ltk apply starts it"
 DESCRIPTORS = (
     1 << 16
 )  # not all that the kernel has: programs inherit the limit, and some close them one by one
@@ -23,11 +26,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 def main() -> int:
     """Detach and supervise; the caller's process ends at once. Returns the exit status."""
+    ready, turn = -1, -1
     match sys.argv[1:]:
         case [topology]:
-            ready = -1
-        case [topology, "--ready-fd", number] if number.isdigit():
-            ready = int(number)
+            pass
+        case [topology, "--ready", pipe, folder] if pipe.isdigit() and folder.isdigit():
+            ready, turn = int(pipe), int(folder)
         case _:
             sys.stderr.write(USAGE + "\n")
             return InvalidInputError.exit_status
@@ -39,18 +43,21 @@ def main() -> int:
         return 0
     _detach(paths.supervisor_log(topology))
     try:
-        _supervise(topology, ready)
+        _supervise(topology, ready, turn)
     except LtkError as error:
         say("error", str(error))
         return error.exit_status
     return 0
 
 
-def _supervise(topology: str, ready: int) -> None:
+def _supervise(topology: str, ready: int, turn: int) -> None:
+    """Tell the pipe `ready` when this listens, and close `turn`, with which nobody else starts another."""
     # Imported before the first fork, so that the daemons share the pages; and after the caller was let go.
     from ltk.node.prepare import prepare
+    from ltk.supervise.client import READY_DEADLINE
     from ltk.supervise.supervisor import Supervisor
 
+    signal.alarm(math.ceil(READY_DEADLINE))  # others wait for their turn
     _allow_descriptors()
     path = paths.supervisor_lock(topology)
     lock = _lock(path, f"supervising {topology}")
@@ -59,9 +66,13 @@ def _supervise(topology: str, ready: int) -> None:
     gc.collect()
     gc.freeze()  # the collector would write into every shared page once
     say("info", f"the supervisor of {topology} runs as process {os.getpid()}")
+    signal.alarm(0)
     if ready >= 0:
-        os.write(ready, b"ready")
+        with contextlib.suppress(BrokenPipeError):  # who started it was killed; the next who comes finds it
+            os.write(ready, b"ready")
         os.close(ready)
+    if turn >= 0:
+        os.close(turn)
     supervisor.run(before_the_end=path.unlink)
     os.close(lock)
 

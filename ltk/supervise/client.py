@@ -9,7 +9,7 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,13 +85,23 @@ def ensure_running(topology: str) -> None:
 
     Two that call this at once start one. Raises LtkError with the end of its log where it does not come up.
     """
-    folder = paths.run_folder(topology)
-    paths.make_private_folder(folder)
-    turn = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever holds it gives it back within READY_DEADLINE
+    paths.make_private_folder(paths.run_folder(topology))
+    with _turn(topology) as turn:
         if not is_running(topology):
-            _start(topology)
+            _start(topology, turn)
+
+
+@contextlib.contextmanager
+def _turn(topology: str) -> Iterator[int]:
+    """Be the only one who may start a supervisor; yields what keeps it so, for as long as it is open.
+
+    A supervisor that is about to begin has it too, whatever becomes of who started it: when this is one's
+    own, one that runs listens. Raises FileNotFoundError where there is nothing of the topology.
+    """
+    turn = os.open(paths.run_folder(topology), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever has it gives it back within READY_DEADLINE
+        yield turn
     finally:
         os.close(turn)
 
@@ -208,8 +218,15 @@ def programs(topology: str) -> tuple[ProgramProcess, ...]:
 
 
 def _listed(topology: str) -> list[Mapping[str, object]]:
+    _await_start(topology)
     listed = ask(paths.supervisor_socket(topology), {"do": "list"})["nodes"]
     return listed if isinstance(listed, list) else []
+
+
+def _await_start(topology: str) -> None:
+    """Return when the supervisor that a killed run may have begun to start listens, or has gone."""
+    with contextlib.suppress(FileNotFoundError), _turn(topology):
+        pass
 
 
 def rest(topology: str) -> None:
@@ -222,6 +239,7 @@ def rest(topology: str) -> None:
 def shutdown(topology: str) -> None:
     """Stop every daemon and the supervisor; returns when they are gone. Nothing to stop is fine."""
     doing = f"stopping the supervisor of {topology}"
+    _await_start(topology)
     process = _process(topology)
     if process is None:
         return
@@ -237,7 +255,7 @@ def shutdown(topology: str) -> None:
         os.close(held)
 
 
-def _start(topology: str) -> None:
+def _start(topology: str, turn: int) -> None:
     doing = f"starting the supervisor of {topology}"
     log = paths.supervisor_log(topology)
     ours, theirs = os.pipe()
@@ -245,12 +263,12 @@ def _start(topology: str) -> None:
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             begin = output.tell()
             launcher = subprocess.Popen(
-                [sys.executable, "-P", "-m", "ltk.supervise", topology, "--ready-fd", str(theirs)],
+                [sys.executable, "-P", "-m", "ltk.supervise", topology, "--ready", str(theirs), str(turn)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                pass_fds=(theirs,),
+                pass_fds=(theirs, turn),
             )
         os.close(theirs)
         theirs = -1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
+import pytest
 import twenty
 from cut_short import chosen, cut_short, die, refuse, status_of_a_child
 from harness import Lab, run_ltk
@@ -17,6 +20,7 @@ from ltk.kernel import paths
 from ltk.reconcile.apply import converge, interrupted, preview, remove
 from ltk.reconcile.faults import clear, inject
 from ltk.reconcile.plan import Operation
+from ltk.supervise import client
 from ltk.topology.expanded import Topology
 from ltk.topology.faults import parse
 from ltk.topology.load import load_topology
@@ -80,6 +84,41 @@ def test_a_change_that_is_killed_anywhere_is_finished_by_the_next(lab: Callable[
         ping.send_signal(signal.SIGINT)
         said = ping.communicate(timeout=30)[0]
     assert " 0% packet loss" in said, said
+
+
+def supervisors(lab: Lab) -> list[Path]:
+    """The processes that are the lab's supervisor, or begin to be, and the daemons that it has forked."""
+    words = f"-m ltk.supervise {lab.name} ".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if words in entry.read_bytes().replace(b"\0", b" "):
+                found.append(entry)
+    return found
+
+
+def test_the_supervisor_that_a_killed_run_was_starting_is_the_next_ones(
+    lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = lab(THREE, apply=False)
+    wanted = load_topology(str(made.path))
+
+    def begin_and_die() -> None:
+        monkeypatch.setattr(client, "_read_within", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        converge(wanted, quiet)
+
+    assert status_of_a_child(begin_and_die) == -signal.SIGKILL
+    (begun,) = supervisors(made)
+    assert client.nodes(made.name) == (), "it listens, to whom it may"
+    converge(wanted, quiet)
+    assert begun in supervisors(made)
+    assert paths.supervisor_log(made.name).read_text().count("the supervisor of three runs") == 1
+    assert preview(wanted) == []
+    remove(made.name, quiet)
+    assert status_of_a_child(begin_and_die) == -signal.SIGKILL
+    assert len(supervisors(made)) == 1
+    remove(made.name, quiet)
+    assert supervisors(made) == []
 
 
 TORN = {

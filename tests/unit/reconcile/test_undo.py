@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_interface, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
-from random_states import HOSTS, ROUTERS, Kernel, states
+from random_states import HOSTS, ROUTERS, TOPOLOGY, Kernel, states
 
 from ltk.reconcile.plan import plan
-from ltk.reconcile.resources import Conditions, Daemon, End, Setting, State, Stray, Wire
+from ltk.reconcile.resources import (
+    Address,
+    Conditions,
+    Daemon,
+    End,
+    Namespace,
+    Route,
+    Setting,
+    State,
+    Stray,
+    Veth,
+    Wire,
+    state_of,
+)
 from ltk.reconcile.undo import Undo, aim, touched_by
 
 HOST, ROUTER = HOSTS[0], ROUTERS[0]
@@ -43,6 +57,19 @@ def test_what_was_not_touched_is_left_as_it_is(want: State, have: State) -> None
     undo = undo_of(have, have)
     assert undo.touched == frozenset()
     assert aim(undo, want) == want
+
+
+def test_what_is_left_of_a_cable_makes_way_for_the_whole_with_all_that_stands_on_it() -> None:
+    """The kernel takes the near end away some time after the namespace of the far one."""
+    cable = Veth(End(HOST, "eth0", 1500), End(ROUTER, "h0", 1500))
+    ends = (Namespace(HOST, TOPOLOGY), Namespace(ROUTER, TOPOLOGY))
+    address = Address(HOST, "eth0", ip_interface("192.168.1.2/24"))
+    route = Route(HOST, ip_network("0.0.0.0/0"), "eth0", "192.168.1.1")
+    before = state_of([*ends, cable, address, route])
+    undo = undo_of(before, {})
+    kernel = Kernel(state_of([ends[0], Stray(HOST, "eth0"), address, route]))
+    kernel.run(plan(aim(undo, kernel.state), kernel.state))
+    assert kernel.state == before
 
 
 def test_what_was_broken_is_not_broken_again() -> None:
