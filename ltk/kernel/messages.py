@@ -162,8 +162,12 @@ def set_link(
     master: int | None = None,
     group: int | None = None,
     super_packet: int | None = None,
+    hardware: bytes | None = None,
 ) -> Request:
-    """Change what is given and leave the rest; `master` 0 takes a port out of its bridge."""
+    """Change what is given and leave the rest; `master` 0 takes a port out of its bridge.
+
+    `hardware` is an Ethernet address, 6 bytes.
+    """
     given = (
         (IFLA_MTU, mtu),
         (IFLA_MASTER, master),
@@ -171,6 +175,8 @@ def set_link(
         (IFLA_GSO_MAX_SIZE, super_packet),
     )
     changes = [number(kind, value) for kind, value in given if value is not None]
+    if hardware is not None:
+        changes.append(attribute(IFLA_ADDRESS, hardware))
     flags, changed = (0, 0) if up is None else (IFF_UP if up else 0, IFF_UP)
     return Request(
         f"configuring the device {name}", _link(name, *changes, flags=flags, changed=changed), RTM_SETLINK

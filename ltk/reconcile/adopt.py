@@ -3,7 +3,7 @@
 What of it is not as wanted is then found, and changed, as any difference is; it goes with the topology.
 
     namespace   with all that is in it: what stands in our places there is taken over too, the rest stays
-    bridge      with its ports
+    bridge      with its ports; it gets the Ethernet address of a bridge of ours, which the hosts know
     TUN device  to which nobody else is attached
     address     stays, with its life time
     route       stays until it is changed into the one that is wanted; one without a device goes at once
@@ -60,7 +60,11 @@ def _requests(topology: str, have: Resource, indices: Mapping[str, int]) -> list
     match have:
         case Namespace():
             return _marked(LOOPBACK, mark_of(topology))
-        case Bridge(device=device) | Tun(device=device):
+        case Bridge(device=device):
+            # as if made by us: hosts that have talked to ours would send to its address for half a minute
+            pinned = messages.set_link(device, hardware=have.hardware)
+            return [*_marked(device, mark_of(topology, device)), pinned]
+        case Tun(device=device):
             return _marked(device, mark_of(topology, device))
         case Address(_, device, interface):
             return [messages.take_over_address(indices[device], device, interface)]
