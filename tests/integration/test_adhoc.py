@@ -128,6 +128,10 @@ def test_a_server_that_restarts_is_found_again_and_a_direct_pair_loses_nothing(m
         to_bob = stack.enter_context(pinging(machines, "alice", BOB))
         stack.enter_context(pinging(machines, "alice", SERVER))
         alice.hear(f"direct path to {BOB} established")
+        # Each end changes over when it has a proof of its own. What the server still has in hand for the
+        # later one dies with it: only from here on are they a direct pair.
+        bob.hear(f"direct path to {ALICE} established")
+        wait_for_answers(to_bob, 5)
         server.stop(signal.SIGKILL)
         # Nobody says goodbye. Pings that are not answered tell it, then a handshake that is not.
         alice.hear(f"server lost: no answer from {hub}:{PORT}", 60)
