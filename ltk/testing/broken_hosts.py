@@ -18,6 +18,7 @@ def _host_sends_without_mark() -> None:
         del self, mark
 
     replace(Udp, "mark", not_at_all)
+    _host_streams_without_mark()  # which would get through
 
 
 @mutant("host-streams-without-mark")

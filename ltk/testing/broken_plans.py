@@ -29,7 +29,7 @@ def _plan_takes_over_what_is_foreign() -> None:
     """What stands where something is to be made is not asked about."""
     from ltk.reconcile import plan
 
-    def ignore(_want: State, _foreign: Mapping[Key, str]) -> None:
+    def ignore(_want: State, _have: State, _foreign: Mapping[Key, str]) -> None:
         return
 
     replace(plan, "_refuse_foreign", ignore)

@@ -60,7 +60,7 @@ def _route_of_others_replaced() -> None:
     """A route is put where it belongs whatever is there."""
 
     def in_its_place(
-        destination: Network, index: int, device: str, gateway: str | None, _metric: int = 0
+        destination: Network, index: int, device: str, gateway: str | None, **_apart: int
     ) -> Request:
         return messages.take_over_route(destination, index, device, gateway)
 

@@ -31,6 +31,6 @@ PROOFS = (
     Proof(
         "streams-of-strangers-stay",
         f"{_REAL}::test_strangers_are_not_answered_and_do_not_stay",
-        "those of one address are bounded",
+        "those of one address to be bounded",
     ),
 )
