@@ -170,8 +170,8 @@ class Lab:
             yield stop
 
     def daemon_pid(self, node: str) -> int:
-        """The process of a node's daemon."""
-        listed = [int(pid) for pid in pids_in(self.scope(node)) if is_ltk(int(pid))]
+        """The process of a node's daemon; an ltk that only looks in at this moment is none."""
+        listed = [int(pid) for pid in pids_in(self.scope(node)) if is_kept(int(pid))]
         assert len(listed) == 1, f"daemons of {node}: {listed}"
         return listed[0]
 
@@ -187,10 +187,10 @@ def pids_in(scope: str) -> list[str]:
     return done.stdout.split()
 
 
-def is_ltk(pid: int) -> bool:
-    """Whether the process runs ltk's code."""
+def is_kept(pid: int) -> bool:
+    """Whether the process is a supervisor's child, which has its command line."""
     try:
-        return b"ltk" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"ltk.supervise" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from captures import datagrams
 from flows import PING, Flows, seen
-from harness import Lab, is_ltk, pids_in, run_ltk, wait_for
+from harness import Lab, is_kept, pids_in, run_ltk, wait_for
 
 from ltk.cli.main import run as ltk
 from ltk.kernel import paths
@@ -247,7 +247,7 @@ def test_daemons_that_are_killed_or_stopped_stay_so_until_that_is_cleared(torn: 
     assert fault(torn, "stop", "carol") == ["kill bob", "stop carol"]
     assert not answered(torn, "alice", BOB)
     assert torn.apply()["changes"] == []
-    assert [pid for pid in pids_in(torn.scope("bob")) if is_ltk(int(pid))] == [], "nobody starts it again"
+    assert [pid for pid in pids_in(torn.scope("bob")) if is_kept(int(pid))] == [], "nobody starts it again"
     assert "State:\tT" in Path(f"/proc/{stopped}/status").read_text()
     refused = run_ltk("fault", torn.name, "stop", "bob", status=3)
     assert "another fault holds the daemon of bob" in refused.stderr

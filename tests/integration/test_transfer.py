@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from connection import PATIENCE, Transfer
 from flows import NEW_PORT, Flows, flush_nat
-from harness import Lab, is_ltk, pids_in, wait_for
+from harness import Lab, is_kept, pids_in, wait_for
 
 SIZE = 200_000_000  # bytes at the least
 SHARE = SIZE // 5  # bytes between two events
@@ -90,5 +90,5 @@ def test_a_transfer_arrives_whole_through_a_cut_a_restart_and_a_nat_that_forgets
 
 def has_another_daemon(lab: Lab, node: str, old: int) -> bool:
     """Whether a daemon runs there that is not the `old` one."""
-    running = [int(pid) for pid in pids_in(lab.scope(node)) if is_ltk(int(pid))]
+    running = [int(pid) for pid in pids_in(lab.scope(node)) if is_kept(int(pid))]
     return bool(running) and old not in running

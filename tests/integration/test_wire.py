@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Lab, is_ltk, run_ltk, wait_for
+from harness import Lab, is_kept, run_ltk, wait_for
 from test_reconcile import names, no_newer_handshake, sessions
 
 from ltk.kernel import paths
@@ -196,7 +196,7 @@ def test_apply_brings_back_the_wire_process_and_all_else_after_their_supervisor_
     process = wire_process(distant)["pid"]
     supervisor = int(re.findall(r"^PPid:\t(\d+)", Path(f"/proc/{process}/status").read_text(), re.M)[0])
     os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: not is_ltk(process), "the end of the wire process")
+    wait_for(lambda: not is_kept(process), "the end of the wire process")
     planned = distant.plan()
     assert ("update", *WIRE) in names(planned)
     distant.apply()
@@ -249,7 +249,7 @@ def test_a_cable_becomes_a_wire_and_a_cable_again(lab: Callable[..., Lab]) -> No
     made.apply()
     assert made.plan() == []
     assert statistics.median(made.ping("alice", HUB, count=10)["times"]) < 20
-    assert not is_ltk(process), "a process without wires"
+    assert not is_kept(process), "a process without wires"
     assert not paths.wires_config(made.name).exists()
 
 

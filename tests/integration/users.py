@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import REPOSITORY, Lab, is_ltk, wait_for
+from harness import REPOSITORY, Lab, is_kept, wait_for
 
 ONE, OTHER = 64001, 64002  # user ids that nobody has
 ROOTS_NAME = ("LOGNAME", "USER", "LNAME", "USERNAME")  # variables, as getpass.getuser() has them
@@ -133,7 +133,7 @@ class UserLab(Lab):
     def daemon_pid(self, node: str) -> int:
         words = self.user.inside("ip", "netns", "pids", self.scope(node))
         done = subprocess.run(words, capture_output=True, text=True, check=True)
-        listed = [int(pid) for pid in done.stdout.split() if is_ltk(int(pid))]
+        listed = [int(pid) for pid in done.stdout.split() if is_kept(int(pid))]
         assert len(listed) == 1, f"daemons of {node}: {listed}"
         return listed[0]
 
