@@ -15,13 +15,13 @@ from collections.abc import Callable
 from functools import partial
 
 from ltk.errors import LtkError, MissingError
+from ltk.node.binding import bound
 from ltk.node.framing import BadFrameError, Reader, Writer
 from ltk.node.poller import BROKEN, IN, OUT, Poller
 from ltk.node.udp import MAPPED, SocketAddress
 from ltk.protocol.engine import Engine
 from ltk.protocol.messages import Buffer, Endpoint
 
-BACKLOG = 128  # connections that wait to be accepted; net.core.somaxconn may allow fewer
 ACCEPTS = 16  # in one turn
 READ_SIZE = 65536  # bytes of one stream in one turn: about as many as of a socket
 WAITING_LIMIT = 262144  # bytes of one stream: four bursts
@@ -264,7 +264,7 @@ def open_listener(port: int) -> socket.socket:
     """
     doing = f"listening on TCP port {port}"
     try:
-        return _listener(port)
+        return bound(socket.SOCK_STREAM, port, _prepare_listener)
     except OSError as error:
         hint = "`transport: udp` at the server does without TCP."
         match error.errno:
@@ -277,28 +277,9 @@ def open_listener(port: int) -> socket.socket:
                 raise LtkError(doing, error.strerror or str(error), hint=hint) from None
 
 
-def _listener(port: int) -> socket.socket:
-    try:
-        return _bound(socket.AF_INET6, "::", port)
-    except OSError as error:
-        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            raise
-        return _bound(socket.AF_INET, "0.0.0.0", port)
-
-
-def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        # After a restart the port's old connections may still be remembered by the kernel.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(BACKLOG)
-    except OSError:
-        made.close()
-        raise
-    return made
+def _prepare_listener(made: socket.socket) -> None:
+    # After a restart the port's old connections may still be remembered by the kernel.
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def _prepare(made: socket.socket) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 
 from ltk.errors import LtkError, MissingError
 from ltk.kernel import offloads as kernel
+from ltk.node.binding import ANY_HOST, bound
 from ltk.protocol.messages import MAIN_SOCKET, Buffer, Endpoint
 
 # Bytes each way. It is for what comes while the node does not run, since the inbox empties it in each turn:
@@ -44,7 +45,6 @@ RECEIVE_FULL = "udp-receive-full"  # the kernel had no room for it in the socket
 RECEIVE_FAILED = "udp-receive-failed"  # an earlier datagram's ICMP answer
 
 MAPPED = "::ffff:"
-ANY_HOST = "::"  # all addresses of both families
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
@@ -124,7 +124,7 @@ class Udp:
         """
         doing = f"opening UDP port {port}"
         try:
-            bound = _bind(port, host)
+            made = bound(socket.SOCK_DGRAM, port, _prepare, host)
         except OSError as error:
             match error.errno:
                 case errno.EADDRINUSE:
@@ -144,13 +144,13 @@ class Udp:
                 case _:
                     raise LtkError(doing, error.strerror or str(error)) from None
         if not offloads:
-            return cls(bound, drops, number=number)
+            return cls(made, drops, number=number)
         return cls(
-            bound,
+            made,
             drops,
             number=number,
-            cuts=kernel.set_udp(bound, kernel.UDP_SEGMENT, 0),
-            joins=kernel.set_udp(bound, kernel.UDP_GRO, 1),
+            cuts=kernel.set_udp(made, kernel.UDP_SEGMENT, 0),
+            joins=kernel.set_udp(made, kernel.UDP_GRO, 1),
         )
 
     def fileno(self) -> int:
@@ -286,33 +286,14 @@ class Udp:
         return target
 
 
-def _bind(port: int, host: str) -> socket.socket:
-    if host != ANY_HOST:
-        return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
-    try:
-        return _bound(socket.AF_INET6, "::", port)
-    except OSError as error:
-        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            raise
-        return _bound(socket.AF_INET, "0.0.0.0", port)
-
-
-def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            made.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT)
-        # As the kernel's WireGuard, which sends with the don't-fragment bit clear: a datagram larger than
-        # the path is fragmented rather than lost, and a forged "packet too big" cannot stop the tunnel.
-        made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
-        _enlarge(made, SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        _enlarge(made, SO_SNDBUFFORCE, socket.SO_SNDBUF)
-        made.bind((host, port))
-    except OSError:
-        made.close()
-        raise
-    return made
+def _prepare(made: socket.socket) -> None:
+    # As the kernel's WireGuard, which sends with the don't-fragment bit clear: a datagram larger than the
+    # path is fragmented rather than lost, and a forged "packet too big" cannot stop the tunnel.
+    made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+    if made.family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT)
+    _enlarge(made, SO_RCVBUFFORCE, socket.SO_RCVBUF)
+    _enlarge(made, SO_SNDBUFFORCE, socket.SO_SNDBUF)
 
 
 def _enlarge(made: socket.socket, forced: int, ordinary: int) -> None:

@@ -10,7 +10,7 @@ route finds the address that its gateway is reached from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from ltk.errors import InTheWayError
@@ -150,11 +150,10 @@ def difference(have: Resource, want: Resource) -> str:
         return "the rules differ"
     if isinstance(have, Daemon) and isinstance(want, Daemon):
         return _daemon_difference(have, want)
-    parts = []
-    for each in fields(want):  # type: ignore[arg-type]  # every resource is a dataclass
-        old, new = getattr(have, each.name), getattr(want, each.name)
-        if each.compare and old != new:
-            parts.append(f"{each.name} is {old}, should be {new}")
+    old = have.compared
+    parts = [
+        f"{name} is {old[name]}, should be {new}" for name, new in want.compared.items() if old[name] != new
+    ]
     return "; ".join(parts)
 
 

@@ -7,7 +7,7 @@ the same key and different values are an update; nothing here knows how to chang
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from hashlib import blake2s
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Any, ClassVar, TypeAlias
@@ -40,6 +40,7 @@ class Resource(ABC):
     """What all resources share. `rank` orders creation: lower first; removal goes the other way."""
 
     __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every resource is a dataclass
     kind: ClassVar[str]
     rank: ClassVar[int]
     scope: str
@@ -58,6 +59,11 @@ class Resource(ABC):
     def scopes(self) -> tuple[str, ...]:
         """The namespaces that this resource touches."""
         return (self.scope,)
+
+    @property
+    def compared(self) -> dict[str, object]:
+        """By name, the values in which two of the same key may differ."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}{_in(self.scope)}"

@@ -11,7 +11,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2s
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,7 @@ def _text(resource: Resource, digester: Digester) -> str:
     if isinstance(resource, Daemon):
         told = digester.digest(resource.config, resource.public_key, resource.psk_ids)
         return f"{resource.key} {told} {resource.attached} {resource.running}"
-    compared = [each.name for each in fields(resource) if each.compare]  # type: ignore[arg-type]
-    return f"{resource.kind} " + " ".join(repr(getattr(resource, each)) for each in compared)
+    return " ".join([resource.kind, *map(repr, resource.compared.values())])
 
 
 def _differences(then: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]) -> list[str]:

@@ -89,23 +89,19 @@ def enter(*, network: bool = True) -> Place:
     process with one thread. Raises MissingError with what the machine has to allow, where it does not.
     """
     folder = _folder()
-    turn = _locked(folder)
-    try:
+    with contextlib.ExitStack() as undo:
+        turn = _locked(folder)
+        undo.callback(os.close, turn)
         file = _kept(folder)
+        undo.callback(os.close, file)
+        keeper = _living(file)
         try:
-            keeper = _living(file)
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH)
-                userns.join(keeper, network=network)
-            finally:
-                os.close(keeper)
-        except BaseException:
-            os.close(file)
-            raise
+            fcntl.flock(file, fcntl.LOCK_SH)
+            userns.join(keeper, network=network)
+        finally:
+            os.close(keeper)
         fcntl.flock(turn, fcntl.LOCK_UN)
-    except BaseException:
-        os.close(turn)
-        raise
+        undo.pop_all()
     parts = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*parts, *(each for each in ADMINISTRATION if each not in parts)])
     return Place(folder, turn, file)
@@ -136,15 +132,13 @@ def _locked(folder: Path) -> int:
             continue
         except OSError as error:
             raise InTheWayError(f"opening {folder}", str(error.strerror), hint="Remove it.") from None
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, turn)
             found = _required_private(folder, turn)
             fcntl.flock(turn, fcntl.LOCK_EX)  # held for as long as it takes to make the place or to end it
             if folder.exists() and os.path.samestat(folder.stat(), found):
+                undo.pop_all()
                 return turn
-        except BaseException:
-            os.close(turn)
-            raise
-        os.close(turn)
     raise LtkError(f"opening {folder}", "it goes and comes all the time", hint="Run this again.")
 
 
@@ -168,12 +162,12 @@ def _kept(folder: Path) -> int:
         os.close(file)
         _end_what_is_left(mark)
         (folder / KEEPER).unlink()
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(_remove, folder)
         _start(folder)
-        return os.open(folder / KEEPER, os.O_RDWR | os.O_CLOEXEC)
-    except BaseException:
-        _remove(folder)
-        raise
+        file = os.open(folder / KEEPER, os.O_RDWR | os.O_CLOEXEC)
+        undo.pop_all()
+    return file
 
 
 def _holder(file: int) -> int | None:
