@@ -24,6 +24,7 @@ import crowd_lab
 import labs
 import machine
 import measures
+import messages
 import mininet_side
 import plot
 import report
@@ -33,7 +34,7 @@ from tools import TOOLS, Tool
 from ltk.errors import BusyError, InvalidInputError, LtkError, MissingError
 
 LOCK = Path("/run/ltk-bench.lock")
-ALONE = ("labs", "mininet", "core", "crowd", "daemons")  # what is not about tunnels side by side
+ALONE = ("labs", "mininet", "messages", "core", "crowd", "daemons")  # what is not about tunnels side by side
 NAMES = (*(tool.key for tool in TOOLS), *ALONE)
 
 
@@ -96,6 +97,7 @@ def _run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "rounds": [],
         "labs": [],
         "mininet": [],
+        "messages": [],
         "core": [],
         "crowd": [],
         "daemons": [],
@@ -160,6 +162,9 @@ def _of_ltk_alone(
     if "mininet" in wanted:
         for size in (int(each) for each in options.sites.split(",")):
             add("mininet", size, partial(mininet_side.measure, size, folder))
+    if "messages" in wanted:
+        for size in (int(each) for each in options.sites.split(",")):
+            add("messages", size, partial(messages.measure, size, folder))
     if "crowd" in wanted:
         for size in (int(each) for each in options.clients.split(",")):
             add("crowd", size, partial(crowd.measure, size, options.idle, folder))

@@ -25,9 +25,8 @@ def measure(sites: int, folder: Path) -> dict[str, float]:
     """
     name = f"bench-{sites}"
     file = folder / f"{name}.yaml"
-    file.write_text(topology(name, sites))
     last = f"client-{sites:03}"
-    with destroyed(file):
+    with destroyed(file, topology(name, sites)):
         values = {"apply_s": timed("apply", str(file))[0]}
         inside = ("ip", "netns", "exec", f"ltk-{name}-{last}")
         words = (*inside, "ping", "-n", "-q", "-c", "1", "-W", "1", HUB)
@@ -64,8 +63,9 @@ def topology(name: str, sites: int, *, keepalive: int = 20) -> str:
 
 
 @contextmanager
-def destroyed(file: Path) -> Iterator[None]:
-    """Whatever is left of the lab goes after the body, and what a killed run has left before it."""
+def destroyed(file: Path, text: str) -> Iterator[None]:
+    """Write the file. The lab goes after the body, and what a killed run has left of it before."""
+    file.write_text(text)
     timed("destroy", str(file))
     try:
         yield

@@ -9,13 +9,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import machine
-from labs import timed
-from places import lone_place, run, stop, wait_for
+from labs import destroyed, timed
+from places import Place, lone_place, run, stop, wait_for
 
 from ltk.errors import LtkError, MissingError
 
@@ -52,42 +52,46 @@ def topology(hosts: int) -> str:
 
 def _by_ltk(hosts: int, folder: Path) -> dict[str, float]:
     file = folder / f"{NAME}-{hosts}.yaml"
-    file.write_text(topology(hosts))
-    timed("destroy", str(file))  # what a killed run has left
-    try:
+    inside = ("ip", "netns", "exec", f"ltk-{NAME}-h{hosts:03}")
+    words = (*inside, "ping", "-n", "-q", "-c", "1", "-W", "1", CORE)
+    with destroyed(file, topology(hosts)):
         begin = time.perf_counter()
         timed("apply", str(file))
-        inside = ("ip", "netns", "exec", f"ltk-{NAME}-h{hosts:03}")
-        words = (*inside, "ping", "-n", "-q", "-c", "1", "-W", "1", CORE)
         wait_for(lambda: "1 received" in run(*words, check=False), "the last host to reach the core", 60.0)
         up = time.perf_counter() - begin
-    finally:
-        down = timed("destroy", str(file))[0]
-    return {"ltk_up_s": up, "ltk_down_s": down}
+        return {"ltk_up_s": up, "ltk_down_s": timed("destroy", str(file))[0]}
 
 
 def _by_mininet(hosts: int, folder: Path) -> dict[str, float]:
-    log = folder / f"mininet-{hosts}.log"
-    # its cables begin in the namespace that it runs in: not in the machine's own
     with lone_place("mininet") as place:
         begin = time.perf_counter()
-        words = place.command(SYSTEM_PYTHON, str(PROGRAM), str(hosts))
-        with _talking_to(words, log) as process:
-            assert process.stdout
-            if process.stdout.readline() != b"up\n":
-                said = log.read_text(errors="replace").strip().splitlines()[-3:]
-                raise LtkError("bringing up a network with mininet", "\n  ".join(said) or "it ended")
-            up = time.perf_counter() - begin
+        with up(place, hosts, folder) as down:
+            spent = time.perf_counter() - begin
             begin = time.perf_counter()
-            process.communicate(b"down\n", timeout=TIME_LIMIT)
-            return {"mininet_up_s": up, "mininet_down_s": time.perf_counter() - begin}
+            down()
+            return {"mininet_up_s": spent, "mininet_down_s": time.perf_counter() - begin}
 
 
 @contextmanager
-def _talking_to(words: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def up(place: Place, hosts: int, folder: Path, around: Sequence[str] = ()) -> Iterator[Callable[[], None]]:
+    """The network, brought up by mininet; the value takes it down. `around` is what its program is run by.
+
+    Its cables begin in the namespace that it runs in: in `place`, not in the machine's own. Raises LtkError
+    where it does not come up.
+    """
+    log = folder / f"mininet-{hosts}.log"
+    words = place.command(*around, SYSTEM_PYTHON, str(PROGRAM), str(hosts))
     with log.open("wb") as output:
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output)
-        try:
-            yield process
-        finally:
-            stop(process)
+    try:
+        assert process.stdout
+        if process.stdout.readline() != b"up\n":
+            said = log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise LtkError("bringing up a network with mininet", "\n  ".join(said) or "it ended")
+        yield lambda: _end(process)
+    finally:
+        stop(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.communicate(b"down\n", timeout=TIME_LIMIT)

@@ -88,6 +88,16 @@ MININET = (
     Metric("ltk_down_s", "ltk, down", 2, False),
     Metric("mininet_down_s", "mininet, down", 2, False),
 )
+MESSAGES = (
+    Metric("apply", "apply"),
+    Metric("apply_again", "apply again"),
+    Metric("change_one", "change one"),
+    Metric("destroy", "destroy"),
+    Metric("ltk_up", "hosts alone: ltk, up"),
+    Metric("mininet_up", "mininet, up"),
+    Metric("ltk_down", "ltk, down"),
+    Metric("mininet_down", "mininet, down"),
+)
 RATIOS = (STREAMS[0], STREAMS[1], *DATAGRAMS, ROUND_TRIPS[0], STREAMS[3])
 
 
@@ -107,6 +117,8 @@ def markdown(result: Result) -> str:
     if result.get("mininet"):
         about = "### Hosts behind NATs without tunnels, seconds\n\n"
         parts.append(about + _by_size(result["mininet"], "hosts", MININET))
+    if result.get("messages"):
+        parts.append("### Netlink messages for that\n\n" + _by_size(result["messages"], "sites", MESSAGES))
     if result["core"]:
         runs = result["core"]
         rows = [[each.title, _spread([run[each.key] for run in runs], each.digits)] for each in CORE]
