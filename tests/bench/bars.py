@@ -34,6 +34,8 @@ def _of_tunnels(result: Result) -> Iterator[Bar]:
         return _by_round(result, "ltk direct", key, others, max)
 
     yield from _line("TCP, one stream, by the best of Debian's", over("tcp1_mbit", *OTHERS), 3.5, "×")
+    newer = over("tcp1_mbit", "wireguard-go newer")
+    yield from _line("TCP, one stream, by a newer wireguard-go", newer, 1.0, "×")
     yield from _line("UDP, 1300 B, by wireguard-go", over("udp_full_pps", "wireguard-go"), 1.2, "×")
     added = [
         (own - bare) / (other - bare)

@@ -7,7 +7,7 @@ TOOLS: tuple[Tool, ...] = (
     veth.TOOL,
     ltk_nodes.DIRECT,
     ltk_nodes.RELAYED,
-    wireguard_go.TOOL,
+    *wireguard_go.TOOLS,
     openvpn.TOOL,
     fastd.TOOL,
     nebula.TOOL,

@@ -1,4 +1,4 @@
-"""wireguard-go, configured by `wg` and `ip` as its users do."""
+"""wireguard-go, set up by `wg` and `ip` as its users do: Debian's, and a newer one where NEWER names it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from places import LEFT_INSIDE, RIGHT_INSIDE, Place, Underlay, wait_for
 
 from tools.tool import Pair, Tool
 
+NEWER = "LTK_WIREGUARD_GO"  # in the environment: the path of one of a later release
 PORT = 51820
 SOCKETS = Path("/var/run/wireguard")  # one per device name, whatever the namespace
 ENVIRONMENT = {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}  # it is this one that is measured
 
 
 @contextmanager
-def _up(net: Underlay, folder: Path) -> Iterator[Pair]:
+def _up(program: str, net: Underlay, folder: Path) -> Iterator[Pair]:
     keys = {side: _wg("genkey").strip() for side in ("left", "right")}
     with (
-        _end(net.left, "left", folder) as (left_device, left_pid),
-        _end(net.right, "right", folder) as (right_device, right_pid),
+        _end(program, net.left, "left", folder) as (left_device, left_pid),
+        _end(program, net.right, "right", folder) as (right_device, right_pid),
     ):
         _configure(net.left, left_device, folder, keys["left"], keys["right"], net.right, RIGHT_INSIDE)
         _configure(net.right, right_device, folder, keys["right"], keys["left"], net.left, LEFT_INSIDE)
@@ -32,12 +34,12 @@ def _up(net: Underlay, folder: Path) -> Iterator[Pair]:
 
 
 @contextmanager
-def _end(place: Place, side: str, folder: Path) -> Iterator[tuple[str, int]]:
+def _end(program: str, place: Place, side: str, folder: Path) -> Iterator[tuple[str, int]]:
     device = f"wgb{os.getpid() % 100000}{side[0]}"
     socket = SOCKETS / f"{device}.sock"
     log = folder / f"{side}.log"
     try:
-        with place.running("wireguard-go", "-f", device, log=log, environment=ENVIRONMENT) as process:
+        with place.running(program, "-f", device, log=log, environment=ENVIRONMENT) as process:
             wait_for(socket.is_socket, f"the socket of wireguard-go, {socket}")
             yield device, process.pid
     finally:
@@ -60,5 +62,11 @@ def _wg(verb: str, given: str = "") -> str:
     return done.stdout
 
 
-PROGRAMS = {"wireguard-go": "wireguard-go", "wg": "wireguard-tools"}
-TOOL = Tool("wireguard-go", "ChaCha20-Poly1305", PROGRAMS, ("wireguard-go", "--version"), _up)
+def _tool(name: str, program: str) -> Tool:
+    programs = {program: "wireguard-go", "wg": "wireguard-tools"}
+    return Tool(name, "ChaCha20-Poly1305", programs, (program, "--version"), partial(_up, program))
+
+
+TOOLS = [_tool("wireguard-go", "wireguard-go")]
+if NEWER in os.environ:
+    TOOLS.append(_tool("wireguard-go newer", os.environ[NEWER]))
