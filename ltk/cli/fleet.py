@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import click
+
 from ltk.cli.common import emit, say, text_of
 from ltk.errors import InvalidInputError, LtkError, MissingError
 from ltk.fleet.ansible import INVENTORY, PLAYBOOK, folder_of, machines_of, write
+from ltk.fleet.recap import Recap, recap_of
 from ltk.topology.expanded import Topology
 from ltk.topology.load import parse_topology
 
@@ -59,19 +63,35 @@ def apply(file: str, only: str | None, package: str | None, output: str) -> None
         words += ["--extra-vars", json.dumps({"ltk_package": str(Path(package).absolute())})]
     with tempfile.TemporaryDirectory(prefix="ltk-fleet-") as folder:
         write(files, Path(folder))
-        sys.stderr.flush()
-        done = subprocess.run(
-            [program, "--inventory", f"{folder}/{INVENTORY}", *words, f"{folder}/{PLAYBOOK}"],
-            stdout=2,  # what it says is for a person; standard output is for data
-            check=False,
+        status, recap = _run(
+            [program, "--inventory", f"{folder}/{INVENTORY}", *words, f"{folder}/{PLAYBOOK}"]
         )
-    if done.returncode != 0:
-        hint = "Ansible has named each machine that failed, with what was said there. Run this again."
-        raise LtkError(doing, f"{PROGRAM} ended with status {done.returncode}", hint=hint)
+    if status != 0:
+        hint = "Ansible has said above why. The others are done; the same command does the rest."
+        if not str(recap):  # it has not come as far as the machines
+            hint = "Ansible has said above why."
+        raise LtkError(doing, str(recap) or f"{PROGRAM} ended with status {status}", hint=hint)
     if output == "json":
-        emit({"topology": wanted.name, "hosts": names})
+        emit({"topology": wanted.name, "hosts": names, "changed": sorted(recap.changed)})
     else:
         say(f"{wanted.name} is up on {', '.join(names)}")
+
+
+def _run(words: list[str]) -> tuple[int, Recap]:
+    """Run Ansible; its exit status, and what has become of each machine.
+
+    What it says is for a person: it goes to standard error, since standard output is for data.
+    """
+    told = {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "no"} | os.environ | {"ANSIBLE_STDOUT_CALLBACK": "default"}
+    if sys.stderr.isatty() and not os.environ.keys() & {"NO_COLOR", "ANSIBLE_NOCOLOR"}:
+        told = {"ANSIBLE_FORCE_COLOR": "yes"} | told  # what it writes to is no terminal, and then goes to one
+    lines = []
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, errors="replace", env=told) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            click.echo(line, err=True, nl=False)
+    return process.returncode, recap_of(lines)
 
 
 def _chosen(wanted: Topology, only: str | None, doing: str) -> list[str]:

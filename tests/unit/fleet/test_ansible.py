@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 from ltk.cli.main import run
 from ltk.errors import InvalidInputError
 from ltk.fleet.ansible import INVENTORY, PLAYBOOK, TOPOLOGY, folder_of
+from ltk.fleet.recap import Recap, recap_of
 from ltk.topology.load import parse_topology
 
 KEYS = ("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=")
@@ -30,6 +32,13 @@ nodes:
   alice: {{ssh: 'root@[2001:db8::7]:2222', public_key: {KEYS[1]}}}
   on: {{public_key: {THIRD}}}
   phone: {{role: wireguard, public_key: 'gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA='}}
+"""
+ROOT = Path(__file__).parents[3]
+RECAP = """
+PLAY RECAP *****
+\x1b[0;33malice\x1b[0m   : \x1b[0;32mok=6 \x1b[0m \x1b[0;33mchanged=3 \x1b[0m unreachable=0 failed=0 skipped=2
+bob     : ok=0    changed=0    unreachable=1    failed=0    skipped=0    rescued=0    ignored=0
+hub     : ok=6    changed=0    unreachable=0    failed=1    skipped=2    rescued=0    ignored=0
 """
 ANSIBLE = shutil.which("ansible-playbook")
 
@@ -77,17 +86,30 @@ def test_each_machine_becomes_the_node_of_its_name() -> None:
     made = files()
     (play,) = yaml.safe_load(made[PLAYBOOK])
     assert play["hosts"] == "ltk"
-    assert play["become"] is True
     assert play["vars"] == {"ltk_topology": "office"}
-    tasks = yaml.safe_load(made["roles/ltk/tasks/main.yaml"])
-    last = tasks[-1]["ansible.builtin.command"]["argv"]
-    assert last[1:5] == [
+    words = yaml.safe_load(made["roles/ltk/tasks/apply.yaml"])[0]["ansible.builtin.command"]["argv"]
+    assert words[1:5] == [
         "apply",
         "{{ ltk_configuration }}/{{ ltk_topology }}.yaml",
         "--node",
         "{{ ltk_node }}",
     ]
     assert yaml.safe_load(made["roles/ltk/defaults/main.yaml"])["ltk_node"] == "{{ inventory_hostname }}"
+
+
+def test_all_but_the_look_at_who_this_is_is_done_as_root() -> None:
+    look, rest = yaml.safe_load(files()["roles/ltk/tasks/main.yaml"])
+    assert look["become"] is False
+    assert look["register"] == "ltk_user"
+    assert rest["become"] == "{{ ltk_user.stdout | trim != '0' }}"
+
+
+def test_the_package_has_all_of_the_role() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "ltk"
+    ]
+    packed = {path for pattern in patterns for path in (ROOT / "ltk").glob(pattern)}
+    assert {path for path in (ROOT / "ltk" / "fleet" / "role").rglob("*") if path.is_file()} <= packed
 
 
 def test_a_topology_without_a_machine_is_refused() -> None:
@@ -146,10 +168,12 @@ def ansible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"#!{sys.executable}\nimport json, pathlib, shutil, sys\nhere = pathlib.Path({str(tmp_path)!r})\n"
         "(here / 'called').write_text(json.dumps(sys.argv[1:]))\n"
         "shutil.copytree(pathlib.Path(sys.argv[-1]).parent, here / 'folder')\n"
-        "print('it says something')\nsys.exit(int((here / 'status').read_text()))\n"
+        "print('it says something', (here / 'recap').read_text())\n"
+        "sys.exit(int((here / 'status').read_text()))\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "status").write_text("0")
+    (tmp_path / "recap").write_text("\nhub  : ok=6  changed=1  unreachable=0  failed=0\n")
     (tmp_path / "office.yaml").write_text(FILE)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
@@ -178,14 +202,38 @@ def test_apply_hosts_runs_the_playbook_on_those_that_are_wanted(
     assert made == files()
     assert not Path(words[-1]).exists(), "the folder has stayed"
     said = capfd.readouterr()
-    assert json.loads(said.out) == {"version": 1, "topology": "office", "hosts": ["hub", "alice"]}
+    assert json.loads(said.out) == {
+        "version": 1,
+        "topology": "office",
+        "hosts": ["hub", "alice"],
+        "changed": ["hub"],
+    }
     assert "it says something" in said.err
 
 
-def test_a_machine_that_failed_fails_apply_hosts(ansible: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (ansible / "status").write_text("2")
+def test_who_failed_is_named_in_the_last_words(ansible: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ansible / "status").write_text("4")
+    (ansible / "recap").write_text(RECAP)
     assert run(["apply", "office.yaml", "--hosts"]) == 1
-    assert "ansible-playbook ended with status 2" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "error: applying office to its hosts: bob could not be reached, hub failed\n" in told.err
+    assert told.out == ""
+
+
+def test_a_run_that_came_to_no_machine_is_told_by_its_status(
+    ansible: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ansible / "status").write_text("250")
+    (ansible / "recap").write_text("ERROR! something else\n")
+    assert run(["apply", "office.yaml", "--hosts"]) == 1
+    assert "ansible-playbook ended with status 250" in capsys.readouterr().err
+
+
+def test_a_recap_is_read_with_and_without_colours() -> None:
+    told = Recap(changed=("alice",), unreachable=("bob",), failed=("hub",))
+    assert recap_of(RECAP.splitlines(keepends=True)) == told
+    assert str(Recap((), ("a", "b"), ("c",))) == "a and b could not be reached, c failed"
+    assert str(recap_of(["no recap\n"])) == ""
 
 
 @pytest.mark.parametrize(
