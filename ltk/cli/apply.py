@@ -11,7 +11,7 @@ from ltk.cli import here, rootless
 from ltk.cli.awaited import Guarded
 from ltk.cli.changes import Progress, as_json, count
 from ltk.cli.common import emit, output_option, say, text_of, topology_argument, yes_option
-from ltk.errors import InvalidInputError
+from ltk.errors import BusyError, InvalidInputError
 
 if TYPE_CHECKING:
     from ltk.reconcile.saved import SavedPlan
@@ -106,6 +106,12 @@ def command(
             start=not no_start,
             at_end=lambda: remember(text, wanted),
         )
+    except BusyError as error:
+        if not no_start:
+            raise
+        # most likely it is an apply that has the daemon started, and does itself what there is to do
+        say(f"left to another: {error}")
+        click.get_current_context().exit(error.exit_status)
     finally:
         progress.end()
     for note in outcome.notes:

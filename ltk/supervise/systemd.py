@@ -6,8 +6,11 @@ starts, the unit has ltk make what a boot has taken away; that is one `ltk apply
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ltk.errors import LtkError
@@ -17,7 +20,11 @@ RUNNING = Path("/run/systemd/system")  # sd_booted(3)
 UNIT = Path("/etc/systemd/system/ltk@.service")
 WANTS = Path("/etc/systemd/system/multi-user.target.wants")
 DEADLINE = 60.0  # seconds for systemctl, which waits until the daemon is ready
+ERROR = "error: "  # with which ltk begins to tell why it ends
+PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # of which PrivateTmp gives the daemon its own
+CODE = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2])
 
+# ReadOnlyPaths: beside ProtectProc, systemd 252 was seen to leave /run out of what is strictly protected.
 TEMPLATE = """\
 # Made by ltk. `ltk apply` makes it, and `ltk destroy` of the last topology removes it.
 [Unit]
@@ -36,7 +43,8 @@ UMask=0077
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths=-{run}
+ReadOnlyPaths=/run
+ReadWritePaths=-{run}{seen}
 ProtectHome=read-only
 PrivateTmp=yes
 DevicePolicy=closed
@@ -65,9 +73,15 @@ def is_in_charge() -> bool:
     return RUNNING.is_dir()
 
 
-def text(python: str = sys.executable) -> str:
-    """The unit, for daemons that this interpreter runs."""
-    return TEMPLATE.format(python=_quoted(python), here=paths.config_here("%i"), run=paths.run_folder("%i"))
+def text(python: str = sys.executable, code: Iterable[Path] = CODE) -> str:
+    """The unit, for daemons that this interpreter runs; `code`: where it and what it runs lie.
+
+    What of it lies where others have their temporary files is seen by the daemon all the same.
+    """
+    hidden = [path for path in code if any(path.is_relative_to(folder) for folder in PRIVATE)]
+    seen = "".join(f'\nBindReadOnlyPaths="{_specified(str(path))}"' for path in sorted(set(hidden)))
+    here, run = paths.config_here("%i"), paths.run_folder("%i")
+    return TEMPLATE.format(python=_quoted(python), here=here, run=run, seen=seen)
 
 
 def name(topology: str) -> str:
@@ -84,7 +98,12 @@ def start(topology: str) -> None:
         _write(text())
         _systemctl("daemon-reload")
     _systemctl("enable", name(topology))
-    _systemctl("restart", name(topology))
+    begin = time.time()
+    try:
+        _systemctl("restart", name(topology))
+    except LtkError as error:
+        said = _last_words(name(topology), begin) or error.problem
+        raise LtkError(f"starting {name(topology)}", said, hint=error.hint) from error
 
 
 def stop(topology: str) -> None:
@@ -124,7 +143,24 @@ def _systemctl(*words: str) -> None:
         raise LtkError(doing, done.stderr.strip() or f"it failed with status {done.returncode}", hint=hint)
 
 
+def _last_words(unit: str, begin: float) -> str:
+    """Why it did not come up, in its own words or systemd's since `begin` (seconds, wall clock), or ""."""
+    words = ["--quiet", "--no-pager", "--output=cat", f"--since=@{begin:.3f}", f"--unit={unit}"]
+    lines: list[str] = []
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        for command in (["journalctl", "--sync"], ["journalctl", *words]):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+            lines = done.stdout.splitlines()
+    errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+    return errors[-1] if errors else "; ".join(lines[-3:])
+
+
+def _specified(word: str) -> str:
+    """A word in which systemd is to find no specifiers, and no end of its quotes (systemd.unit(5))."""
+    return word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
 def _quoted(word: str) -> str:
     """A word of a command line of systemd's, whatever is in it (systemd.service(5), systemd.unit(5))."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    escaped = _specified(word).replace("$", "$$")
     return f'"{escaped}"' if any(each in word for each in " \t'\";") else escaped

@@ -50,7 +50,7 @@ class Machine:
     def __init__(self, name: str) -> None:
         self.name = name
         isolation = ["--net", "--mount", "--uts", "--propagation", "private"]
-        self._holder = _started(["unshare", *isolation, "sh", "-c", HOLDER, name])
+        self._holder = started(["unshare", *isolation, "sh", "-c", HOLDER, name])
         self._init: subprocess.Popen[str] | None = None
         self.boot()
 
@@ -59,8 +59,12 @@ class Machine:
         outside = ["nsenter", "-t", str(self._holder.pid), "-n", "-m", "-u"]
         fresh = "umount /run; mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock"
         subprocess.run([*outside, "sh", "-c", fresh], check=True)
-        inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", INIT]
-        self._init = _started([*outside, *inside])
+        inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *self.first_process()]
+        self._init = started([*outside, *inside])
+
+    def first_process(self) -> list[str]:
+        """The command of it; it prints `up`, and lasts as long as the machine."""
+        return [sys.executable, "-c", INIT]
 
     def halt(self) -> None:
         """Kill every process at once, and take away what a boot takes: all that is only in the kernel.
@@ -198,19 +202,20 @@ class Machine:
 
 
 @contextmanager
-def machines(names: Sequence[str]) -> Iterator[dict[str, Machine]]:
-    """Machines by these names for as long as the body takes."""
+def machines(names: Sequence[str], **kinds: type[Machine]) -> Iterator[dict[str, Machine]]:
+    """Machines by these names for as long as the body takes; `kinds`: those that are special ones."""
     made: dict[str, Machine] = {}
     try:
         for name in names:
-            made[name] = Machine(name)
+            made[name] = kinds.get(name, Machine)(name)
         yield made
     finally:
         for each in made.values():
             each.end()
 
 
-def _started(words: list[str]) -> subprocess.Popen[str]:
+def started(words: list[str]) -> subprocess.Popen[str]:
+    """Start a program, which says `up` when it is."""
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "up\n", f"{words} did not come up"

@@ -88,9 +88,9 @@ def cabled(at: dict[str, Machine]) -> None:
 
 
 @contextmanager
-def connected(*places: str) -> Iterator[dict[str, Machine]]:
-    """Machines on their cables, and nothing of ltk's."""
-    with machines(places) as found:
+def connected(*places: str, **kinds: type[Machine]) -> Iterator[dict[str, Machine]]:
+    """Machines on their cables, and nothing of ltk's; `kinds` as with `machines`."""
+    with machines(places, **kinds) as found:
         cabled(found)
         yield found
 

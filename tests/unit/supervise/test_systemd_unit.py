@@ -46,6 +46,7 @@ def test_the_unit_gives_the_daemon_no_more_than_it_keeps() -> None:
     assert service["CapabilityBoundingSet"].split() == ["CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"]
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
+    assert service["ReadOnlyPaths"] == "/run"
     assert service["DeviceAllow"] == "/dev/net/tun rw"
     assert service["ReadWritePaths"] == "-/run/ltk/%i"
 
@@ -63,6 +64,14 @@ def test_the_commands_of_the_unit_are_those_of_the_command_line() -> None:
 def test_a_python_in_a_strange_place_is_quoted() -> None:
     line = parsed(systemd.text(SPACED))["Service"]["ExecStart"]
     assert line.startswith('"/opt/a \\"place\\"/100%%/bin/python" -P -m ltk node')
+
+
+def test_code_among_the_temporary_files_is_seen_by_the_daemon() -> None:
+    code = (Path("/usr"), Path("/tmp/a b"), Path("/var/tmp/100%"), Path("/tmp/a b"))
+    lines = systemd.text(code=code).splitlines()
+    seen = [line for line in lines if line.startswith("BindReadOnlyPaths")]
+    assert seen == ['BindReadOnlyPaths="/tmp/a b"', 'BindReadOnlyPaths="/var/tmp/100%%"']
+    assert "BindReadOnlyPaths" not in systemd.text(code=code[:1])
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
