@@ -84,14 +84,13 @@ def command(
                 f"applying {wanted.name}", f"--only: there is no node {place!r}", hint=hint
             )
     rootless.refuse_real_host(wanted)
-    if wanted.here is not None:
-        places = ()  # it is alone
     from ltk.reconcile.apply import converge, preview  # only now: what is refused is refused at once
     from ltk.reconcile.remembered import remember
 
     if wanted.here is not None:
         here.ask_before_removing(
-            f"applying {wanted.name}", lambda: [each for each in preview(wanted) if each.action == "remove"]
+            f"applying {wanted.name}",
+            lambda: [each for each in preview(wanted, adopting=adopt) if each.action == "remove"],
         )
     guarded = None if within is None else Guarded(wanted, within)
     progress = Progress(f"applying {wanted.name}")

@@ -30,6 +30,10 @@ class Guarded:
         self._topology = topology
         self._auto = within == AUTO
         self._guard: subprocess.Popen[bytes] | None = None
+        if self._auto and topology.here is not None:
+            hint = f"Give it a time, such as --confirm 60s, and say yourself: ltk confirm {topology.name}"
+            problem = "--confirm auto: checks are made in a lab, and no single machine can tell"
+            raise InvalidInputError(f"{doing} as {topology.here}", problem, hint=hint)
         if self._auto and not topology.checks:
             hint = "Say what has to hold, such as checks: [{reach: [alice, bob]}], see docs/testing.md."
             raise InvalidInputError(doing, "--confirm auto: it has no checks", hint=hint)

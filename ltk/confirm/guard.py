@@ -89,7 +89,7 @@ class Guard:
             if unconfirmed.seconds_left(left) > 0 and not even_early:
                 return None
             if left.undo is None:
-                unconfirmed.forget(self._topology)
+                unconfirmed.let_stand(self._topology)
                 raise LtkError(f"{UNDOING} {self._topology}", "how it was before cannot be read any more")
             unconfirmed.take_back(self._topology, left.undo)
         say("warning", f"{self._topology}: {why}; the change was undone")
@@ -120,7 +120,7 @@ class Guard:
             return self._undo(f"these checks failed: {words}", even_early=True)
         with locked(self._topology, "confirming", wait=True):
             if self._mine(unconfirmed.waiting(self._topology)) is not None:
-                unconfirmed.forget(self._topology)
+                unconfirmed.let_stand(self._topology)
         say("info", f"{self._topology}: confirmed, since all its checks hold")
         return STANDS
 

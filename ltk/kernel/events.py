@@ -1,5 +1,5 @@
 """That something has changed in a namespace, as the kernel tells it: one netlink socket for the links,
-addresses and routes of all namespaces that are heard, and one for their rule sets.
+addresses, routes and policy rules of all namespaces that are heard, and one for their rule sets.
 
 A socket hears the namespaces that have a number in its own one (netlink(7), NETLINK_LISTEN_ALL_NSID).
 Numbers are given in a namespace made for that, so that none of anybody's changes.
@@ -23,8 +23,9 @@ from ltk.kernel.netlink import SOL_NETLINK, Netlink, NetlinkError
 from ltk.kernel.nftables import NETLINK_NETFILTER
 
 NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID = 1, 8  # linux/netlink.h
-# RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE and _NSID of linux/rtnetlink.h
-ROUTE_GROUPS = (1, 5, 7, 9, 11, 28)
+# RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_RULE, _IPV6_IFADDR, _IPV6_ROUTE, _IPV6_RULE and _NSID of
+# linux/rtnetlink.h
+ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 28)
 NFTABLES_GROUPS = (7,)  # NFNLGRP_NFTABLES of linux/netfilter/nfnetlink.h
 RTM_NEWNSID = 88
 NETNSA_NSID, NETNSA_FD = 1, 3  # linux/net_namespace.h

@@ -43,7 +43,7 @@ PROTOCOL = 108  # "l": origin of routes and addresses; unassigned in iproute2's 
 RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK = 16, 17, 19  # linux/rtnetlink.h
 RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
-RTM_NEWLINKPROP = 108
+RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 IFF_UP = 0x1
 IFA_F_NODAD = 0x02
@@ -190,6 +190,13 @@ def add_altname(name: str, altname: str) -> Request:
     return Request(f"marking the device {name}", body, RTM_NEWLINKPROP, flags, tolerated=(errno.EEXIST,))
 
 
+def delete_altname(name: str, altname: str) -> Request:
+    """Take that name away again; one that has gone is as good."""
+    body = _link(name, nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname)))
+    gone = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
+    return Request(f"giving back the device {name}", body, RTM_DELLINKPROP, tolerated=gone)
+
+
 def delete_link(name: str) -> Request:
     """Remove the device, and with a veth its other end."""
     return Request(f"removing the device {name}", _link(name), RTM_DELLINK, tolerated=(errno.ENODEV,))
@@ -209,6 +216,14 @@ def take_over_address(index: int, device: str, interface: Interface) -> Request:
     body = _address(index, interface) + attribute(IFA_PROTO, bytes((PROTOCOL,)))
     doing = f"taking over the address {interface} of {device}"
     return Request(doing, body, RTM_NEWADDR, NLM_F_REPLACE)
+
+
+def give_back_address(index: int, device: str, interface: Interface, protocol: int) -> Request:
+    """Mark an address as it was marked before it was ours."""
+    body = _address(index, interface) + attribute(IFA_PROTO, bytes((protocol,)))
+    gone = (errno.EADDRNOTAVAIL, errno.ENODEV)
+    doing = f"giving back the address {interface} of {device}"
+    return Request(doing, body, RTM_NEWADDR, NLM_F_REPLACE, tolerated=gone)
 
 
 def delete_address(index: int, device: str, interface: Interface) -> Request:
@@ -251,6 +266,22 @@ def delete_any_route(destination: Network) -> Request:
     if destination.version == 6:
         body += number(RTA_PRIORITY, IPV6_METRIC)
     return Request(f"removing the route {destination}", body, RTM_DELROUTE, tolerated=(errno.ESRCH,))
+
+
+def delete_as_told(body: bytes) -> Request:
+    """Remove the very route that a message of the kernel tells of; one that has gone is as good."""
+    return Request("removing a route that was in the way", body, RTM_DELROUTE, tolerated=(errno.ESRCH,))
+
+
+def add_as_told(body: bytes) -> Request:
+    """Make a route again as a message of the kernel told of it; one that is there is as good.
+
+    Of its flags only what somebody has asked for: the kernel's own word on its device is not taken back.
+    """
+    *head, flags = ROUTE.unpack_from(body)
+    body = ROUTE.pack(*head, flags & RTNH_F_ONLINK) + body[ROUTE.size :]
+    doing = "giving back a route that was in the way"
+    return Request(doing, body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, tolerated=(errno.EEXIST,))
 
 
 def delete_route(

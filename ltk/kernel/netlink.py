@@ -103,6 +103,11 @@ class Netlink:
         found = (read_route(body, beside) for body in self.dump(RTM_GETROUTE, bytes(ROUTE.size)))
         return [route for route in found if route is not None]
 
+    def routes_as_told(self) -> list[tuple[Route, bytes]]:
+        """The routes of the main table, each with the message that tells of it."""
+        bodies = self.dump(RTM_GETROUTE, bytes(ROUTE.size))
+        return [(route, body) for body in bodies if (route := read_route(body)) is not None]
+
     def run(self, requests: Sequence[Request]) -> None:
         """Send `requests`, all of which change state, and wait for every answer.
 

@@ -127,6 +127,19 @@ def is_own_user(client: socket.socket) -> bool:
     return user == os.geteuid()
 
 
+def listening_process(path: Path) -> int | None:
+    """The process that listens on the socket; None where nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return None
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    process: int = _UCRED.unpack(credentials)[0]
+    return process
+
+
 class _Connection:
     """One client: at most one request in work, and no reading ahead of it, so that memory is bounded."""
 

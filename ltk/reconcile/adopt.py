@@ -22,7 +22,17 @@ from ltk.kernel.messages import Request
 from ltk.kernel.netlink import Netlink
 from ltk.reconcile.observe import LOOPBACK, Observation, mark_of
 from ltk.reconcile.plan import Operation, Update, in_the_way
-from ltk.reconcile.resources import Address, Bridge, Namespace, Resource, Route, State, Tun
+from ltk.reconcile.resources import (
+    HERE,
+    Address,
+    Bridge,
+    Namespace,
+    Network,
+    Resource,
+    Route,
+    State,
+    Tun,
+)
 
 REASON = "made by somebody else, taken over"
 
@@ -53,7 +63,40 @@ def adopt(topology: str, operations: Sequence[Operation]) -> None:
         scope = operation.have.scope
         with Netlink.open(scope) as netlink:
             indices = {link.name: link.index for link in netlink.links()}
-            netlink.run(_requests(topology, operation.have, indices))
+            match operation.have:
+                case Route(scope=scope, destination=destination) if scope == HERE:
+                    told = _in_place_of(netlink, destination)
+                    netlink.run([messages.delete_as_told(body) for body in told])
+                case have:
+                    netlink.run(_requests(topology, have, indices))
+
+
+def returns(topology: str, operations: Sequence[Operation]) -> tuple[Request, ...]:
+    """What makes things of this machine be as they were before these took them over; a lab's stay ltk's."""
+    own = [each.have for each in operations if isinstance(each, Update) and each.have.scope == HERE]
+    if not own:
+        return ()
+    found: list[Request] = []
+    with Netlink.open() as netlink:
+        links = {link.name: link for link in netlink.links()}
+        protocols = {(each.index, each.interface): each.protocol for each in netlink.addresses()}
+        for have in own:
+            match have:
+                case Route(destination=destination):
+                    found += map(messages.add_as_told, _in_place_of(netlink, destination))
+                case Address(_, device, interface):
+                    index = links[device].index
+                    protocol = protocols[index, interface]
+                    found.append(messages.give_back_address(index, device, interface, protocol))
+                case Tun(device=device):
+                    found.append(messages.set_link(device, group=links[device].group))
+                    found.append(messages.delete_altname(device, mark_of(topology, device)))
+    return tuple(found)
+
+
+def _in_place_of(netlink: Netlink, destination: Network) -> list[bytes]:
+    """What tells of the machine's own routes to where one of ours is to lead, whatever their metrics are."""
+    return [body for route, body in netlink.routes_as_told() if route.destination == destination]
 
 
 def _requests(topology: str, have: Resource, indices: Mapping[str, int]) -> list[Request]:

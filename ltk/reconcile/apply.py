@@ -6,14 +6,14 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import mounts, netlink, nft, paths, probe, sysctl
 from ltk.reconcile import fault_places, here, unconfirmed
-from ltk.reconcile.adopt import adopt, adoptions
+from ltk.reconcile.adopt import adopt, adoptions, returns
 from ltk.reconcile.desired import desired, desired_here
 from ltk.reconcile.execute import execute, write_config
 from ltk.reconcile.files import write_private
@@ -22,9 +22,9 @@ from ltk.reconcile.kept_faults import InForce, fold, kept
 from ltk.reconcile.observe import Observation, marked_labs, marked_topologies, observe
 from ltk.reconcile.plan import Operation, plan, restrict
 from ltk.reconcile.remembered import last_applied, recall
-from ltk.reconcile.resources import Daemon, State, scope_of
+from ltk.reconcile.resources import Daemon, Secret, State, scope_of
 from ltk.reconcile.rollback import Change, clear_away, settle_configurations, undone_on_failure
-from ltk.reconcile.secrets import keyring
+from ltk.reconcile.secrets import NOTHING_KNOWN, keyring
 from ltk.reconcile.unconfirmed import Awaiting
 from ltk.supervise import client as supervisor
 from ltk.topology.expanded import Lab, Topology
@@ -53,18 +53,24 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def preview(topology: Topology, only: tuple[str, ...] = ()) -> list[Operation]:
-    """What `converge` would do now. Changes nothing and takes no lock."""
+def preview(topology: Topology, only: tuple[str, ...] = (), *, adopting: bool = False) -> list[Operation]:
+    """What `converge` would do now, with `adopting` beside what is in the way. Changes nothing.
+
+    Takes no lock.
+    """
     want = _wanted(topology, only)
-    return _plan(want, observed(topology.name, want), topology.name, only)
+    look = observed(topology.name, want)
+    return _plan(want, replace(look, foreign={}) if adopting else look, topology.name, only)
 
 
-def wanted(topology: Topology) -> State:
+def wanted(topology: Topology, known: State | None = None) -> State:
     """Everything that has to be there, with the faults that are in force. Makes keys that there are none of.
 
-    Raises InvalidInputError for a secret that cannot be had.
+    Those that stand in `known`, as it was wanted before, are not made again: their files have gone, and
+    the others know them. Raises InvalidInputError for a secret that cannot be had.
     """
-    return _wanted(topology)
+    secrets = {each.path: each for each in (known or {}).values() if isinstance(each, Secret)}
+    return _wanted(topology, known=secrets)
 
 
 def observed(topology: str, want: State, *, adopting: bool = False) -> Observation:
@@ -103,19 +109,24 @@ def converge(
     """
     _refuse_place(topology)
     faults = topology.lab.faults if topology.lab is not None else ()
+    repair = (bool(only) or not start) and awaiting is None
+    if topology.here is not None:
+        only = ()  # it is alone
     in_whole = topology.lab is not None and not only
     probe.require()
     guard = awaiting.guard if awaiting else lambda: None
     with locked(topology.name, "applying"):
-        notes = _earlier_runs(topology, repair=bool(only) and awaiting is None)
+        notes = _earlier_runs(topology, repair=repair)
         before = _written()
         with undone_on_failure(topology.name, "applying", undo=undo, before_the_first=guard) as change:
             if in_whole:
                 if faults:
                     _wanted(topology)  # what is refused has no faults either
                 fault_places.keep_stated(topology)
-            adopted = _adopt(topology, listener, only) if adopting else []
-            operations = adopted + converge_locked(topology, change, listener, only, agreed, start=start)
+            adopted = _adopt(topology, change, listener, only) if adopting else []
+            operations = adopted + converge_locked(
+                topology, change, listener, only, agreed, start=start, awaiting=awaiting
+            )
             if notes:
                 settle_configurations(topology.name, observed(topology.name, {}).have)
             if in_whole:
@@ -139,6 +150,7 @@ def converge_locked(
     agreed: Agreed | None = None,
     *,
     start: bool = True,
+    awaiting: Awaiting | None = None,
 ) -> list[Operation]:
     """The same for whoever has the lock, and with the faults that are in force already."""
     want = _wanted(topology, only)
@@ -154,13 +166,22 @@ def converge_locked(
         _verify(topology.name, want, only, start)
     elif not only:
         paths.journal(topology.name).unlink(missing_ok=True)  # nothing is left of what a killed run began
-    if topology.here is not None:
+    if topology.here is not None and not _may_be_undone(topology.name, bool(awaiting and operations)):
         here.keep(topology.name, topology.here, paths.applied(topology.name).read_text())
     if not start:
         for each in want.values():
             if isinstance(each, Daemon):
                 write_config(topology.name, each)
     return operations
+
+
+def _may_be_undone(topology: str, awaiting: bool) -> bool:
+    """Whether a boot is to bring back what was before, since nobody has confirmed what is there now.
+
+    What came first is kept anyway: a machine that is a node has to know which.
+    """
+    unsure = awaiting or unconfirmed.waiting(topology) is not None
+    return unsure and here.node_of(topology) is not None
 
 
 def what_goes(topology: str) -> list[Operation]:
@@ -314,19 +335,26 @@ def _refuse_place(topology: Topology) -> None:
         raise InvalidInputError(doing, "its lab is up on this machine", hint=hint)
 
 
-def _wanted(topology: Topology, only: tuple[str, ...] = (), faults: Sequence[InForce] | None = None) -> State:
+def _wanted(
+    topology: Topology,
+    only: tuple[str, ...] = (),
+    faults: Sequence[InForce] | None = None,
+    known: Mapping[str, Secret] = NOTHING_KNOWN,
+) -> State:
     """What is wanted with `faults`; None: with those that are kept."""
     if topology.here is not None:
-        return desired_here(topology, keyring(topology))
+        return desired_here(topology, keyring(topology, known))
     _lab(topology)  # asked before anything else
     now = fold(topology, kept(topology.name) if faults is None else faults)[0]
-    want = desired(now, _lab(now), keyring(now))
+    want = desired(now, _lab(now), keyring(now, known))
     return restrict(want, _scopes(topology.name, only)) if only else want
 
 
-def _adopt(topology: Topology, listener: Listener, only: tuple[str, ...]) -> list[Operation]:
+def _adopt(topology: Topology, change: Change, listener: Listener, only: tuple[str, ...]) -> list[Operation]:
     want = _wanted(topology, only)
     operations = adoptions(want, observed(topology.name, want, adopting=True))
+    if returned := returns(topology.name, operations):
+        change.return_in_the_end(returned)
     adopt(topology.name, operations)
     for operation in operations:
         listener(operation)

@@ -19,7 +19,7 @@ def confirm(topology: str) -> None:
     RolledBackError where it comes too late.
     """
     with _in_time(topology, "confirming the change of"):
-        unconfirmed.forget(topology)
+        unconfirmed.let_stand(topology)
 
 
 def extend(topology: str, seconds: float) -> None:

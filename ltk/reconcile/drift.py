@@ -15,7 +15,7 @@ from ltk.kernel import netns, sysctl
 from ltk.reconcile.apply import observed, wanted
 from ltk.reconcile.execute import execute
 from ltk.reconcile.plan import Operation, in_the_way, plan
-from ltk.reconcile.resources import Key, Namespace, Setting, State
+from ltk.reconcile.resources import Key, Namespace, OwnSetting, Setting, State
 from ltk.topology.expanded import Topology
 
 
@@ -53,12 +53,13 @@ class Repair:
     in_vain: list[Operation]
 
 
-def repair(topology: Topology) -> Repair:
+def repair(topology: Topology, known: State | None = None) -> Repair:
     """Put right what differs, and look at it again. The caller has the lock.
 
-    What others change meanwhile is for the next look. Raises LtkError where an operation fails.
+    `known` as of `wanted`. What others change meanwhile is for the next look. Raises LtkError where an
+    operation fails.
     """
-    want = wanted(topology)
+    want = wanted(topology, known)
     operations = look(topology.name, want).operations
     if not operations:
         return Repair([], [])
@@ -75,7 +76,8 @@ Values = Mapping[Key, str | None]
 
 def settings(want: State) -> Values:
     """What the wanted sysctls are set to at this moment; of a namespace that does not exist, none."""
-    found: dict[Key, str | None] = {}
+    own = [each for each in want.values() if isinstance(each, OwnSetting)]
+    found: dict[Key, str | None] = {each.key: sysctl.read(each.setting) for each in own}
     wanted_here = sorted((each for each in want.values() if isinstance(each, Setting)), key=_scope)
     for scope, some in groupby(wanted_here, _scope):
         if netns.is_namespace(scope):

@@ -36,6 +36,7 @@ class Look:
 
     resources: list[Resource] = field(default_factory=list)
     foreign: dict[Key, str] = field(default_factory=dict)
+    adoptable: dict[Key, Resource] = field(default_factory=dict)
 
 
 def node_of(topology: str) -> str | None:
@@ -65,6 +66,13 @@ def keep(topology: str, node: str, text: str) -> None:
     for path, content in ((paths.wanted_here(topology), text), (paths.here(topology), f"{node}\n")):
         if not path.is_file() or path.read_text() != content:
             write_private(path, content)
+
+
+def keep_applied(topology: str) -> None:
+    """Keep over a boot what is wanted of this machine now, where it is a node of `topology`."""
+    node = node_of(topology)
+    if node is not None and paths.applied(topology).is_file():
+        keep(topology, node, paths.applied(topology).read_text())
 
 
 def refuse_two(topology: str, node: str) -> None:
@@ -98,20 +106,29 @@ def look(topology: str, wanted: Collection[Resource]) -> Look:
                 found.resources.append(Tun(HERE, link.name, link.mtu, link.up, link.super_packet))
             elif (key := (Tun.kind, HERE, link.name)) in keys:
                 found.foreign[key] = f"the device {link.name} is not {topology}'s"
-        for address in netlink.addresses():
-            resource: Resource = Address(HERE, links[address.index].name, address.interface)
-            _sort_in(resource, address.index in ours and address.protocol == PROTOCOL, keys, found)
-            if address.index not in ours:
-                _note_overlap(address.interface, links[address.index].name, wanted, found)
+                if link.kind == "tun" and _mark_of(link) is None:
+                    found.adoptable[key] = Tun(HERE, link.name, link.mtu, link.up, link.super_packet)
+        may_be_ours = {links[index].name for index in ours} | {name for _, _, name in found.adoptable}
+        others = {index for index, link in links.items() if _mark_of(link) is not None} - ours
+        addresses = netlink.addresses()
+        for address in addresses:
+            device = links[address.index].name
+            resource: Resource = Address(HERE, device, address.interface)
+            is_ours = address.index in ours and address.protocol == PROTOCOL
+            _sort_in(resource, is_ours, keys, found, adoptable=device in may_be_ours)
         for route in netlink.routes(beside=policy.underlay_mark(topology)):
-            if route.index in links and (route.table == RT_TABLE_MAIN or route.index in ours):
-                device, is_ours = links[route.index].name, route.index in ours and route.protocol == PROTOCOL
+            if route.table == RT_TABLE_MAIN or route.index in ours:
+                device = links[route.index].name if route.index in links else ""
+                is_ours = route.index in ours and route.protocol == PROTOCOL
                 # others' metrics do not count: ours, which has none, would go before all of them
                 metric = route.metric if is_ours else 0
                 resource = Route(HERE, route.destination, device, route.gateway, metric, route.table)
-                _sort_in(resource, is_ours, keys, found)
+                _sort_in(resource, is_ours, keys, found, adoptable=route.index not in others)
+        for address in addresses:
+            if links[address.index].name not in may_be_ours:
+                _note_overlap(address.interface, links[address.index].name, wanted, found)
         for rule, protocol in policy_rules.observed(netlink, topology, HERE):
-            _sort_in(rule, protocol == PROTOCOL, keys, found)
+            _sort_in(rule, protocol == PROTOCOL, keys, found, adoptable=False)
     table = f"{rules.TABLE}-{topology}"
     for objects in nftables.tables([HERE], rules.FAMILY, table).values():
         found.resources.append(Ruleset(HERE, rules.fingerprint(objects), table=table))
@@ -123,7 +140,8 @@ def _note_overlap(interface: Interface, device: str, wanted: Collection[Resource
     for each in wanted:
         if isinstance(each, Address) and interface.ip in each.interface.network:
             words = f"{device} has {interface}, of the tunnel's own subnet {each.interface.network}"
-            found.foreign.setdefault(each.key, words)
+            found.foreign[each.key] = words
+            found.adoptable.pop(each.key, None)
 
 
 def _is_of(topology: str, link: Link) -> bool:
@@ -137,8 +155,12 @@ def _mark_of(link: Link) -> str | None:
     return next((name for name in link.altnames if name.startswith(MARK) and name.count(".") >= 2), None)
 
 
-def _sort_in(resource: Resource, ours: bool, keys: Collection[Key], found: Look) -> None:
+def _sort_in(resource: Resource, ours: bool, keys: Collection[Key], found: Look, *, adoptable: bool) -> None:
     if ours:
         found.resources.append(resource)
-    elif resource.key in keys:
-        found.foreign.setdefault(resource.key, f"{resource} was made by somebody else")
+    elif resource.key in keys and resource.key not in found.foreign:
+        found.foreign[resource.key] = f"{resource} was made by somebody else"
+        if adoptable:
+            found.adoptable[resource.key] = resource
+    elif not adoptable:
+        found.adoptable.pop(resource.key, None)

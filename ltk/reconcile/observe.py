@@ -114,6 +114,7 @@ def observe(
         around = here.look(topology, wanted)
         found.resources += around.resources
         found.foreign |= around.foreign
+        found.adoptable |= around.adoptable
         _pair_ends(topology, found)
         found.resources += told()
     found.resources += programs.kept(topology)
@@ -176,7 +177,10 @@ def _look_inside(
             resource = Route(scope, route.destination, device, route.gateway, route.metric, route.table)
             _sort_in(resource, bool(device) and route.protocol == PROTOCOL, found)
         for rule, protocol in policy_rules.observed(netlink, topology, scope):
-            _sort_in(rule, protocol == PROTOCOL, found)
+            if protocol == PROTOCOL:
+                found.resources.append(rule)
+            else:
+                found.foreign[rule.key] = f"{rule} was made by somebody else"
     found.resources += [_present_value(each) for each in settings]
     if (objects := nftables.objects_here(scope, rules.FAMILY, rules.TABLE)) is not None:
         found.resources.append(Ruleset(scope, rules.fingerprint(objects)))

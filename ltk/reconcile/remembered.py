@@ -17,6 +17,7 @@ import ltk.topology
 from ltk.errors import LtkError
 from ltk.kernel import paths
 from ltk.reconcile.files import write_private
+from ltk.reconcile.here import node_of
 from ltk.topology.expanded import Topology
 from ltk.topology.stored import from_json, to_json
 from ltk.topology.text import Text, read_text
@@ -48,7 +49,10 @@ def last_applied(topology: str) -> Topology | None:
             return known
         from ltk.topology.load import parse_topology  # only now: it takes longer than all the rest
 
-        return parse_topology(text.data, file=text.file, folder=text.folder)
+        here = node_of(topology)
+        return parse_topology(
+            text.data, file=text.file, folder=text.folder, choose_here=lambda _name, _has_lab: here
+        )
     except LtkError:
         return None
 

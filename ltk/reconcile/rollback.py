@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ltk.errors import InvalidInputError, LtkError, RolledBackError
 from ltk.kernel import mounts, netns, paths
+from ltk.kernel.messages import Request
+from ltk.kernel.netlink import Netlink
 from ltk.reconcile import fault_places, here
 from ltk.reconcile.execute import execute
 from ltk.reconcile.files import write_private
@@ -22,7 +24,7 @@ from ltk.reconcile.observe import Observation, observe
 from ltk.reconcile.plan import Operation, plan
 from ltk.reconcile.remembered import last_applied
 from ltk.reconcile.resources import Daemon, State, scope_of
-from ltk.reconcile.undo import Files, Undo, aim, touched_by, wanted_files, whole
+from ltk.reconcile.undo import KEPT, Files, Undo, aim, places, touched_by, wanted_files, whole
 from ltk.supervise import client as supervisor
 from ltk.supervise import systemd
 
@@ -40,6 +42,7 @@ class Change:
         self._files = wanted_files(topology)
         self._supervised = supervisor.is_running(topology)
         self._journal: Journal | None = None
+        self._returns: tuple[Request, ...] = ()
         self.undo: Undo | None = None
 
     def plan(
@@ -58,11 +61,17 @@ class Change:
             files=self._files,
             faults=self._faults() if self.undo is None else self.undo.faults,
             supervised=self._supervised,
-            nothing=self._nothing(),
+            nothing=self._nothing() if self.undo is None else self.undo.nothing,
+            returns=self._returns,
         )
         if begins:
             self._before_the_first()
         self._journal = Journal(paths.journal(self._topology), self._doing, self.undo)
+
+    def return_in_the_end(self, requests: tuple[Request, ...]) -> None:
+        """What is about to be taken over is given back by these, when all else that was done is undone."""
+        self._returns = requests
+        self.plan()
 
     def await_confirmation(self, seconds: float, *, auto: bool) -> None:
         """Keep the journal of what is done now, for whoever undoes it if nobody confirms it in time."""
@@ -137,10 +146,10 @@ def undone_on_failure(
 
 def roll_back(topology: str, undo: Undo, listener: Listener = lambda _: None) -> None:
     """Make all that was touched be as it was, for whoever has the lock; raises LtkError where it is not."""
-    if undo.nothing:
+    if undo.nothing and not undo.returns:
         clear_away(topology, listener)
         return
-    _write(topology, undo.files)
+    _write(topology, {name: text for name, text in undo.files.items() if not name.startswith(KEPT)})
     look = _observed(topology, undo)
     operations = plan(aim(undo, look.have), look.have, look.foreign, UNDONE)
     if operations:
@@ -154,6 +163,13 @@ def roll_back(topology: str, undo: Undo, listener: Listener = lambda _: None) ->
     if left:
         words = "; ".join(f"{operation} ({operation.reason})" for operation in left[:5])
         raise LtkError(f"undoing the changes of {topology}", f"still to do: {words}")
+    if undo.returns:
+        with Netlink.open() as netlink:
+            netlink.run(undo.returns)
+    if undo.nothing:
+        clear_away(topology, listener)
+        return
+    _write(topology, undo.files)  # which node this machine is, it is until then
 
 
 def settle_configurations(topology: str, have: State) -> None:
@@ -194,12 +210,16 @@ def _observed(topology: str, undo: Undo) -> Observation:
 
 
 def _write(topology: str, files: Files) -> None:
-    """Put files of the run-time folder back; what is as it should be is not written."""
-    for name, text in files.items():
-        path = paths.run_folder(topology) / name
+    """Put files back; what is as it should be is not written."""
+    now = wanted_files(topology)
+    for name, path in places(topology).items():
+        text = files.get(name)
+        if name not in files or now[name] == text:
+            continue
         if text is None:
             path.unlink(missing_ok=True)
-        elif wanted_files(topology)[name] != text:
+        else:
+            paths.make_private_folder(path.parent)
             write_private(path, text)
 
 

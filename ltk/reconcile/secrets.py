@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ltk.errors import InvalidInputError
 from ltk.kernel import paths
@@ -26,6 +28,7 @@ from ltk.protocol.shared_secret import SharedSecret
 from ltk.reconcile.resources import Secret
 from ltk.topology.expanded import Node, Role, SecretSource, Topology
 
+NOTHING_KNOWN: Mapping[str, Secret] = MappingProxyType({})
 COMMAND_DEADLINE = 60.0  # seconds for a command that prints a secret; it may ask its owner something
 
 
@@ -38,10 +41,11 @@ class Keyring:
     psk_id: str | None  # the pre-shared key's fingerprint
 
 
-def keyring(topology: Topology) -> Keyring:
+def keyring(topology: Topology, known: Mapping[str, Secret] = NOTHING_KNOWN) -> Keyring:
     """Collect the keys of all nodes of a lab; on a real host its own, and what the file says of the others.
 
-    Raises InvalidInputError for a secret that cannot be had, is no key, or lies open to others.
+    `known` are secrets by their paths that somebody still has, for files that have gone. Raises
+    InvalidInputError for a secret that cannot be had, is no key, or lies open to others.
     """
     public: dict[str, str] = {}
     secrets = []
@@ -56,7 +60,7 @@ def keyring(topology: Topology) -> Keyring:
         if elsewhere:
             public[node.name] = _public_key_elsewhere(topology, node, shared)
             continue
-        private = _private_key(topology, node, shared)
+        private = _private_key(topology, node, shared, known)
         public[node.name] = primitives.encode_key(primitives.public_key_of(private))
         if topology.here is not None:
             _check_own(topology, node, public[node.name])
@@ -64,9 +68,8 @@ def keyring(topology: Topology) -> Keyring:
     psk_id = None
     preshared = None if shared is None else shared.preshared_key
     if topology.psk:
-        kept = psk_file(topology.name)
-        is_gone = _is_gone(topology, topology.psk, kept)
-        preshared = read_key_file(kept) if is_gone else _resolve(topology.psk, "the pre-shared key")
+        kept = _kept(psk_file(topology.name), known) if _is_gone(topology, topology.psk) else None
+        preshared = kept or _resolve(topology.psk, "the pre-shared key")
     if preshared is not None:
         psk_id = fingerprint(preshared)
         secrets.append(_secret(psk_file(topology.name), preshared))
@@ -117,21 +120,29 @@ def _check_own(topology: Topology, node: Node, public_key: str) -> None:
     raise InvalidInputError(f"applying {topology.name} as {node.name}", problem, hint=hint)
 
 
-def _is_gone(topology: Topology, source: SecretSource, kept: Path) -> bool:
+def _is_gone(topology: Topology, source: SecretSource) -> bool:
     """Whether a real host does with what is kept: after a boot nobody's environment is there."""
-    unset = source.kind == "env" and source.value not in os.environ
-    return unset and topology.here is not None and kept.exists()
+    return topology.here is not None and source.kind == "env" and source.value not in os.environ
 
 
-def _private_key(topology: Topology, node: Node, shared: SharedSecret | None) -> bytes:
-    kept = paths.key_file(topology.name, node.name)
-    if node.private_key and not _is_gone(topology, node.private_key, kept):
-        return _resolve(node.private_key, f"the private key of {node.name}")
+def _kept(path: Path, known: Mapping[str, Secret]) -> bytes | None:
+    """The key that is kept in a file, or that somebody still knows of it; None where there is neither."""
+    if path.exists():
+        return read_key_file(path)
+    lost = known.get(str(path))
+    return None if lost is None else primitives.decode_key(lost.value)
+
+
+def _private_key(
+    topology: Topology, node: Node, shared: SharedSecret | None, known: Mapping[str, Secret]
+) -> bytes:
+    path = paths.key_file(topology.name, node.name)
+    if node.private_key:
+        kept = _kept(path, known) if _is_gone(topology, node.private_key) else None
+        return kept or _resolve(node.private_key, f"the private key of {node.name}")
     if shared is not None:
         return shared.private_key(node.addresses[0].ip)
-    if kept.exists():
-        return read_key_file(kept)
-    return primitives.private_key_from_random(os.urandom(primitives.KEY_SIZE))
+    return _kept(path, known) or primitives.private_key_from_random(os.urandom(primitives.KEY_SIZE))
 
 
 def _shared_secret(topology: Topology) -> SharedSecret | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ltk.errors import BusyError
 from ltk.kernel import paths
+from ltk.reconcile import here
 from ltk.reconcile.journal import Left, now, read
 from ltk.reconcile.rollback import roll_back
 from ltk.reconcile.undo import Undo
@@ -62,8 +63,14 @@ def _knock(topology: str, said: bytes) -> bool:
     return True
 
 
+def let_stand(topology: str) -> None:
+    """Let what has been changed stay, on a real host over a boot too. With the lock held."""
+    here.keep_applied(topology)
+    forget(topology)
+
+
 def forget(topology: str) -> None:
-    """Let what has been changed stand: nobody waits any more, and the guard goes. With the lock held."""
+    """Nobody waits any more for what has been changed, and the guard goes. With the lock held."""
     paths.unconfirmed(topology).unlink(missing_ok=True)
     wake(topology)
     paths.guard_pipe(topology).unlink(missing_ok=True)
@@ -85,7 +92,7 @@ def take_back_what_is_too_late(topology: str) -> str | None:
     if left is None or seconds_left(left) > 0:
         return None
     if left.undo is None:
-        forget(topology)
+        let_stand(topology)
         return f"{topology} awaited a confirmation, but how it was before cannot be read any more"
     try:
         roll_back(topology, left.undo)

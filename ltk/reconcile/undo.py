@@ -8,11 +8,12 @@ come, nor whether what had failed was half done: it is looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ltk.kernel import nft, paths
+from ltk.kernel.messages import Request
 from ltk.lab.sites import every_setting
 from ltk.reconcile import rules, secrets
 from ltk.reconcile.kept_faults import InForce
@@ -36,13 +37,14 @@ from ltk.reconcile.resources import (
 from ltk.reconcile.stored_resources import from_json, to_json
 
 Files = dict[str, str | None]
+KEPT = "kept/"  # how the names of files begin that a real host keeps over a boot
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
     """What a run touches (`touched`), and what of that was there before (`was`), whole.
 
-    `files` are those of the run-time folder that say what is wanted, by name; None: there was none.
+    `files` are those that say what is wanted, by their names in `places`; None: there was none.
     `faults` are those in force that stand in the network and at the supervisor.
     """
 
@@ -52,6 +54,9 @@ class Undo:
     faults: tuple[InForce, ...]
     supervised: bool  # whether there was a supervisor
     nothing: bool  # whether nothing of the topology was there at all
+    returns: tuple[
+        Request, ...
+    ] = ()  # what makes things of this machine's own be as before they were taken over
 
     def to_json(self) -> dict[str, Any]:
         """What `undo_from_json` reads back."""
@@ -62,6 +67,7 @@ class Undo:
             "faults": [each.to_json() for each in self.faults],
             "supervised": self.supervised,
             "nothing": self.nothing,
+            "returns": [_request_to_json(each) for each in self.returns],
         }
 
 
@@ -74,7 +80,18 @@ def undo_from_json(value: Mapping[str, Any]) -> Undo:
         faults=tuple(InForce(int(e["number"]), str(e["fault"]), bool(e["stated"])) for e in value["faults"]),
         supervised=bool(value["supervised"]),
         nothing=bool(value["nothing"]),
+        returns=tuple(_request_from_json(each) for each in value.get("returns", ())),
     )
+
+
+def _request_to_json(request: Request) -> dict[str, Any]:
+    return {**asdict(request), "body": request.body.hex()}
+
+
+def _request_from_json(value: Mapping[str, Any]) -> Request:
+    tolerated = tuple(int(each) for each in value["tolerated"])
+    body = bytes.fromhex(value["body"])
+    return Request(str(value["doing"]), body, int(value["kind"]), int(value["flags"]), tolerated)
 
 
 def touched_by(operations: Iterable[Operation], have: State, want: State) -> frozenset[Key]:
@@ -155,9 +172,16 @@ def _devices(resource: Resource) -> list[tuple[str, str]]:
 def wanted_files(topology: str) -> Files:
     """The files that say what is wanted of a topology, as they are now."""
     found: Files = {}
-    for path in (paths.applied(topology), paths.expanded(topology), paths.kept_faults(topology)):
+    for name, path in places(topology).items():
         try:
-            found[path.name] = path.read_text()
+            found[name] = path.read_text()
         except (OSError, ValueError):
-            found[path.name] = None
+            found[name] = None
     return found
+
+
+def places(topology: str) -> dict[str, Path]:
+    """Where an undo's files are: in the run-time folder, and where a real host keeps them over a boot."""
+    run = (paths.applied(topology), paths.expanded(topology), paths.kept_faults(topology))
+    kept = (paths.wanted_here(topology), paths.here(topology))
+    return {path.name: path for path in run} | {f"{KEPT}{path.name}": path for path in kept}

@@ -1,8 +1,9 @@
 """`ltk watch`: hears that something may have changed, looks, says what differs, and repairs it where asked.
 
-What is heard: the kernel's events of the topology's namespaces (links, addresses, routes, rule sets), the
-ends of its daemons and of their supervisor, and files that come and go. Of sysctls the kernel says nothing:
-they are read every `POLL` seconds. What it decides from that is in `ltk.reconcile.vigil`.
+What is heard: the kernel's events of the topology's namespaces (links, addresses, routes, policy rules,
+rule sets), the ends of its daemons and of their supervisor, and files that come and go. Of sysctls the
+kernel says nothing: they are read every `POLL` seconds. What it decides from that is in
+`ltk.reconcile.vigil`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import netns, paths
 from ltk.kernel.events import Events
 from ltk.kernel.inotify import Change, Folders
+from ltk.node.control import listening_process
 from ltk.node.poller import IN, Poller, Signals
 from ltk.reconcile import drift
 from ltk.reconcile.apply import exists, is_locked, locked, wanted
 from ltk.reconcile.remembered import last_applied
-from ltk.reconcile.resources import Namespace, Secret, State, scope_of
+from ltk.reconcile.resources import HERE, Daemon, Namespace, Secret, State, scope_of
 from ltk.reconcile.vigil import Said, Vigil
 from ltk.supervise import client as supervisor
 from ltk.topology.expanded import Topology
@@ -152,7 +154,7 @@ class Watch:
             self._topology = last_applied(self._topology.name) or self._topology
             self._read_again = False
         if self._want_again:
-            self._want = wanted(self._topology)
+            self._want = wanted(self._topology, self._want)
             self._want_again = False
 
     def _look(self) -> None:
@@ -163,13 +165,20 @@ class Watch:
         self._folders.watch(netns.FOLDER)
         self._folders.watch(paths.run_folder(name))
         self._folders.watch(paths.state_folder(name), contents=True)
-        self._follow_processes(supervisor.processes(name))
+        self._follow_processes(self._processes())
         began = time.monotonic()
         found = drift.look(name, self._want)
         if is_locked(name):  # some of it may be another's work that is half done
             self._give_way()
             return
         self._say(self._vigil.looked(began, time.monotonic(), found.operations, found.in_the_way))
+
+    def _processes(self) -> set[int]:
+        """The supervisor and its daemons; of a daemon that systemd keeps, that one."""
+        own = [each.node for each in self._want.values() if isinstance(each, Daemon) and each.scope == HERE]
+        name = self._topology.name
+        listening = (listening_process(paths.control_socket(name, node)) for node in own)
+        return supervisor.processes(name) | {each for each in listening if each is not None}
 
     def _follow_processes(self, processes: Iterable[int]) -> None:
         for process in set(processes) - self._daemons.keys():
@@ -190,7 +199,7 @@ class Watch:
                 self._hear_of_files(IN)
                 if self._read_again:  # another ltk has come and gone since the look
                     return
-                made = drift.repair(self._topology)
+                made = drift.repair(self._topology, self._want)
         except BusyError:
             self._give_way()
         except LtkError as error:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ltk.kernel.events import Events
 from ltk.kernel.messages import GROUP, Link
 from ltk.node import privileges
+from ltk.node.config import read_key_file
 from ltk.node.streams import Streams
 from ltk.node.udp import Udp
-from ltk.reconcile import here, settings
+from ltk.reconcile import apply, here, secrets, settings
+from ltk.reconcile.resources import Secret
 from ltk.testing.breaking import mutant, replace
 
 
@@ -58,3 +65,37 @@ def _host_keeps_its_settings() -> None:
 def _daemon_keeps_its_privileges() -> None:
     """The daemon goes on with all that root may do."""
     replace(privileges, "drop", lambda: None)
+
+
+@mutant("watch-deaf-to-rules")
+def _deaf_to_rules() -> None:
+    """Of policy rules that come and go nothing is heard."""
+    listen = Events._listen
+
+    def without_rules(self: Events, family: int, groups: Iterable[int], queue: int) -> socket.socket:
+        return listen(self, family, set(groups) - {8, 19}, queue)
+
+    replace(Events, "_listen", without_rules)
+
+
+@mutant("watch-forgets-keys")
+def _forgets_keys() -> None:
+    """A key whose file has gone is made anew."""
+
+    def from_the_file(path: Path, known: Mapping[str, Secret]) -> bytes | None:
+        del known
+        return read_key_file(path) if path.exists() else None
+
+    replace(secrets, "_kept", from_the_file)
+
+
+@mutant("unconfirmed-survives-a-boot")
+def _unconfirmed_survives_a_boot() -> None:
+    """What may still be undone is kept for the next boot at once."""
+    replace(apply, "_may_be_undone", lambda *_: False)
+
+
+@mutant("adopted-for-good")
+def _adopted_for_good() -> None:
+    """Nothing is written down about what was taken over."""
+    replace(apply, "returns", lambda *_: ())

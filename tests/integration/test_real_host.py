@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,14 @@ from pathlib import Path
 import pytest
 from harness import REPOSITORY, Lab, machine_state, run_ltk, wait_for
 
-from ltk.errors import InTheWayError, InvalidInputError
+from ltk.errors import InTheWayError, InvalidInputError, RolledBackError
 from ltk.kernel import netns, paths, sysctl
-from ltk.reconcile.apply import converge, crashed, preview, remove
+from ltk.kernel.events import Events
+from ltk.reconcile.adopt import REASON
+from ltk.reconcile.apply import converge, crashed, locked, preview, remove, wanted
+from ltk.reconcile.confirmation import confirm
+from ltk.reconcile.drift import repair
+from ltk.reconcile.unconfirmed import Awaiting
 from ltk.topology.expanded import Topology
 from ltk.topology.load import parse_topology
 
@@ -139,6 +145,60 @@ def test_a_host_is_one_node_until_it_is_destroyed(place: None) -> None:
     assert crashed() == [], "gc would take away what a boot brings back"
     assert preview(topology()) == []
     assert paths.key_file("solo", "alice").read_text() == key
+
+
+def test_a_policy_rule_that_goes_is_heard_of(place: None) -> None:
+    events = Events()
+    try:
+        events.follow([""])
+        for version in ("-4", "-6"):
+            for do in ("add", "del"):
+                ip(f"{version} rule {do} from all lookup 1234 priority 600")
+                assert events.read().scopes == {""}, f"nothing was heard of ip {version} rule {do}"
+    finally:
+        events.close()
+
+
+def test_a_key_that_is_remembered_is_not_made_anew(place: None) -> None:
+    quietly(topology())
+    want, key = wanted(topology()), paths.key_file("solo", "alice")
+    before = key.read_text()
+    key.unlink()
+    with locked("solo", "repairing"):
+        done = repair(topology(), want).done
+    assert key.read_text() == before, "another key was made, which nobody knows"
+    assert [str(each) for each in done] == [f"+ secret {key}"]
+
+
+def test_what_nobody_has_confirmed_does_not_come_back_after_a_boot(place: None) -> None:
+    quietly(topology())
+    before = paths.wanted_here("solo").read_text()
+    changed = topology(SOLO.replace("routes: [0.0.0.0/0], ", ""))
+    converge(changed, lambda _: None, awaiting=Awaiting(600.0, auto=False, guard=lambda: None))
+    assert paths.wanted_here("solo").read_text() == before, "a boot would bring back what nobody confirmed"
+    confirm("solo")
+    assert "0.0.0.0/0" not in paths.wanted_here("solo").read_text()
+
+
+def test_what_was_taken_over_by_an_apply_that_fails_is_given_back(place: None) -> None:
+    ip(
+        "tuntap add ltk-solo mode tun",
+        "link set ltk-solo up",
+        "link set ltk-solo down",  # after its first time it has a queue for good
+        "address add 10.9.0.3/24 dev ltk-solo",
+        "route add 192.168.70.0/24 dev uplink metric 600",
+        "route add prohibit 192.168.70.0/24",
+    )
+    before = machine_state()
+    box = f"  box: {{routes: [192.168.70.0/24], public_key: {KEY}}}\n"
+    file = topology(SOLO.replace("alice: {", "alice: {address: 10.9.0.3, listen: 5000, ") + box)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as another:
+        another.bind(("::", 5000))
+        with pytest.raises(RolledBackError, match="all is as it was"):
+            converge(file, lambda _: None, adopting=True)
+        assert machine_state() == before, "what was taken over was not given back"
+    done = converge(file, lambda _: None, adopting=True).operations
+    assert sorted(each.resource.kind for each in done if each.reason == REASON) == ["address", "route", "tun"]
 
 
 @pytest.mark.parametrize("cafe", ["symmetric", "{preset: home, udp: block}"], ids=["udp", "tcp"])

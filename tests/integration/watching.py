@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,12 @@ class Watcher:
 
 
 @contextmanager
-def watching(topology: str, *options: str) -> Iterator[Watcher]:
-    """`ltk watch` of what is up under that name, for as long as the body takes."""
-    command = [sys.executable, "-m", "ltk", "watch", topology, "-o", "json", *options]
+def watching(topology: str, *options: str, at: Sequence[str] = ()) -> Iterator[Watcher]:
+    """`ltk watch` of what is up under that name, for as long as the body takes.
+
+    `at` is the command that leads to another machine, where it ends with the topology at the latest.
+    """
+    command = [*at, sys.executable, "-m", "ltk", "watch", topology, "-o", "json", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         try:

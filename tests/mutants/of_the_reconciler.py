@@ -62,6 +62,26 @@ PROOFS = (
         "a setting was not given back",
     ),
     Proof(
+        "watch-deaf-to-rules",
+        f"{HOSTS}::test_a_policy_rule_that_goes_is_heard_of",
+        "nothing was heard of ip -4 rule add",
+    ),
+    Proof(
+        "watch-forgets-keys",
+        f"{HOSTS}::test_a_key_that_is_remembered_is_not_made_anew",
+        "another key was made, which nobody knows",
+    ),
+    Proof(
+        "unconfirmed-survives-a-boot",
+        f"{HOSTS}::test_what_nobody_has_confirmed_does_not_come_back_after_a_boot",
+        "a boot would bring back what nobody confirmed",
+    ),
+    Proof(
+        "adopted-for-good",
+        f"{HOSTS}::test_what_was_taken_over_by_an_apply_that_fails_is_given_back",
+        "what was taken over was not given back",
+    ),
+    Proof(
         "daemon-keeps-its-privileges",
         f"{HOSTS}::test_the_daemons_of_a_lab_have_next_to_no_privileges",
         "privileges that a daemon does not need",
