@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import (
     IPv4Interface,
     IPv4Network,
@@ -37,6 +38,7 @@ SECRET_LIMIT = 4096  # bytes; of a shared secret, of which any will do
 MTU_LIMITS = (576, 65535)  # bytes; RFC 791 section 3.2, and the largest IP packet
 MARK_LIMIT = (1 << 32) - 1
 KEEPALIVE_LIMIT = 65535  # seconds, as wg(8) has it
+PEERS_REMEMBERED = 1 << 14  # by one reader; about 1 KB each
 
 T = TypeVar("T")
 
@@ -135,9 +137,16 @@ class DaemonConfig:
         }
 
     @classmethod
-    def from_json(cls, value: object, *, doing: str = "reading the configuration") -> DaemonConfig:
+    def from_json(
+        cls,
+        value: object,
+        *,
+        doing: str = "reading the configuration",
+        known: dict[str, PeerSettings] | None = None,
+    ) -> DaemonConfig:
         """Read a parsed JSON document; `doing` begins every message.
 
+        `known` are peers that have been read before, by the `repr` of their values, and gets those of this.
         Raises InvalidInputError for whatever is missing, unknown, of the wrong type or out of range,
         and for two peers with one name or one key.
         """
@@ -160,10 +169,7 @@ class DaemonConfig:
             transport=fields.parsed_or(
                 "transport", TransportMode, "one of " + ", ".join(TransportMode), TransportMode.AUTO
             ),
-            peers=tuple(
-                _peer(_Fields(entry, f"peers[{index}]", doing))
-                for index, entry in enumerate(fields.items("peers"))
-            ),
+            peers=_peers(fields.items("peers"), doing, known),
         )
         fields.nothing_else()
         for what, values in (
@@ -175,48 +181,41 @@ class DaemonConfig:
         return config
 
 
-def load(path: Path) -> DaemonConfig:
-    """The configuration in the file `path`; raises InvalidInputError when it cannot be had or is wrong."""
-    doing = f"reading the configuration {path}"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(doing, error.strerror or str(error)) from None
-    except ValueError as error:  # neither UTF-8 nor JSON
-        raise InvalidInputError(doing, f"it is not JSON: {error}") from None
-    return DaemonConfig.from_json(value, doing=doing)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A configuration and the text that said it."""
+
+    config: DaemonConfig
+    text: str
 
 
-class Digester:
-    """Hashes configurations; remembers the text of peers' values that several of them share."""
+class Reader:
+    """Reads the files of configurations. A peer that several of them name in the same words is read once."""
 
     def __init__(self) -> None:
-        self._texts: dict[int, tuple[object, bytes]] = {}  # by identity, of objects that are kept alive here
+        self._peers: dict[str, PeerSettings] = {}
 
-    def digest(
-        self, document: Mapping[str, object], public_key: str, psk_ids: Mapping[str, str | None]
-    ) -> str:
-        """A hash of a configuration's JSON value and of what tells which keys it goes with.
-
-        By it a daemon and whoever wants something of it find out, without sending the whole, that they
-        mean the same. A shared value must not have changed between two calls.
-        """
-        rest = {key: value for key, value in document.items() if key != "peers"}
-        digest = hashlib.blake2s(_text([rest, public_key, psk_ids]), person=b"ltk-conf")
-        peers = document.get("peers")
-        for peer in peers if isinstance(peers, list) else ():
-            digest.update(self._shared(peer))
-        return digest.hexdigest()
-
-    def _shared(self, peer: object) -> bytes:
-        known = self._texts.get(id(peer))
-        if known is None:
-            known = self._texts[id(peer)] = (peer, _text(peer))
-        return known[1]
+    def read(self, path: Path) -> Told:
+        """What the file `path` says; raises InvalidInputError when it cannot be had or is wrong."""
+        doing = f"reading the configuration {path}"
+        try:
+            text = path.read_text(encoding="utf-8")
+            value: object = json.loads(text)
+        except OSError as error:
+            raise InvalidInputError(doing, error.strerror or str(error)) from None
+        except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
+            raise InvalidInputError(doing, f"it is not JSON: {error}") from None
+        if len(self._peers) > PEERS_REMEMBERED:
+            self._peers.clear()
+        try:
+            return Told(DaemonConfig.from_json(value, doing=doing, known=self._peers), text.strip())
+        except RecursionError:
+            raise InvalidInputError(doing, "it is nested too deeply") from None
 
 
-def _text(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+def load(path: Path) -> DaemonConfig:
+    """The configuration in the file `path`; raises InvalidInputError when it cannot be had or is wrong."""
+    return Reader().read(path).config
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
@@ -243,6 +242,12 @@ def decode_key(text: str) -> bytes:
     if len(key) != KEY_SIZE:
         raise ValueError(f"should be {KEY_SIZE} bytes in base64")
     return key
+
+
+@lru_cache(maxsize=PEERS_REMEMBERED)
+def public_key_bytes(text: str) -> bytes:
+    """The same of a public key, which may be remembered: all who are told of a peer read it."""
+    return decode_key(text)
 
 
 def encode_key(key: bytes) -> str:
@@ -305,6 +310,20 @@ def fingerprint(key: bytes) -> str:
     return hashlib.blake2s(key, person=b"ltk-psk").hexdigest()[:8]
 
 
+def _peers(
+    entries: list[object], doing: str, known: dict[str, PeerSettings] | None
+) -> tuple[PeerSettings, ...]:
+    if known is None:
+        known = {}
+    peers = []
+    for index, entry in enumerate(entries):
+        said = repr(entry)
+        if (peer := known.get(said)) is None:
+            peer = known[said] = _peer(_Fields(entry, f"peers[{index}]", doing))
+        peers.append(peer)
+    return tuple(peers)
+
+
 def _peer(fields: _Fields) -> PeerSettings:
     psk_file = fields.text_or_null("preshared_key_file")
     endpoint = fields.text_or_null("endpoint")
@@ -315,7 +334,7 @@ def _peer(fields: _Fields) -> PeerSettings:
             raise fields.wrong("endpoint", f"{error}, is {endpoint!r}") from None
     public_key = fields.text("public_key")
     try:
-        decode_key(public_key)
+        public_key_bytes(public_key)
     except ValueError as error:
         raise fields.wrong("public_key", f"{error}, is {public_key!r}") from None
     peer = PeerSettings(

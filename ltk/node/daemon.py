@@ -16,8 +16,9 @@ from ltk.kernel import offloads
 from ltk.node import config as configuration
 from ltk.node import privileges
 from ltk.node.addresses import AddressWatch, own_addresses
-from ltk.node.config import DaemonConfig, Role
+from ltk.node.config import DaemonConfig, Reader, Role, Told
 from ltk.node.control import Answer, ControlServer, Request
+from ltk.node.digest import Digester, digest
 from ltk.node.disclosure import GUARDED, disclosed
 from ltk.node.log import say
 from ltk.node.loop import Loop
@@ -32,14 +33,13 @@ from ltk.node.udp import Udp
 from ltk.protocol.engine import Endpoint, Engine, EngineConfig, PeerConfig, PeerKind
 from ltk.protocol.events import Event
 from ltk.protocol.messages import STUN_SOCKET
-from ltk.protocol.primitives import public_key_of
 
 OFFLOADS = "LTK_OFFLOADS"  # set to "off", everything is done packet by packet
 FLUSH_TIME = 0.2  # seconds that the last answers get at the end
 
 
-def run(config_path: Path, notifier: Notifier | None = None, *, needs_device: bool = False) -> None:
-    """Run the daemon from the configuration file until SIGTERM, SIGINT or a `stop` request.
+def run(told: Path | Told, notifier: Notifier | None = None, *, needs_device: bool = False) -> None:
+    """Run the daemon from the configuration file, or what that says, until SIGTERM, SIGINT or `stop`.
 
     Tells `notifier` (without one: whoever NOTIFY_SOCKET names) when it is ready and when its device has
     gone; with `needs_device` it ends then, for whoever makes the device again and starts it. From here on
@@ -47,9 +47,9 @@ def run(config_path: Path, notifier: Notifier | None = None, *, needs_device: bo
     and where it ended for its device; returns after a clean stop. Main thread only.
     """
     install_mutant()
-    config = configuration.load(config_path)
+    told = told if isinstance(told, Told) else Reader().read(told)
     privileges.drop()  # before the first thread: what one has is its own, and a resolver's would be left
-    daemon = Daemon(config, notifier or Notifier.from_environment(os.environ), needs_device=needs_device)
+    daemon = Daemon(told, notifier or Notifier.from_environment(os.environ), needs_device=needs_device)
     try:
         daemon.run()
     finally:
@@ -72,26 +72,29 @@ class Secrets:
     @classmethod
     def read(cls, config: DaemonConfig) -> Secrets:
         """Read the files; raises InvalidInputError for the first that is missing, no key or not private."""
+        shared = {peer.name: peer.preshared_key_file for peer in config.peers}
+        files = {path for path in shared.values() if path is not None}  # for all peers it is mostly the same
+        keys = {path: configuration.read_key_file(path) for path in files}
         return cls(
             configuration.read_key_file(config.private_key_file),
-            {
-                peer.name: configuration.read_key_file(peer.preshared_key_file)
-                for peer in config.peers
-                if peer.preshared_key_file is not None
-            },
+            {name: keys[path] for name, path in shared.items() if path is not None},
         )
+
+    def psk_ids(self, config: DaemonConfig) -> dict[str, str | None]:
+        """What tells the peers' pre-shared keys apart, by name; None for those that have none."""
+        ids = {name: configuration.fingerprint(key) for name, key in self.preshared_keys.items()}
+        return {peer.name: ids.get(peer.name) for peer in config.peers}
 
 
 class Daemon:
     """A node at work. What can fail is done in the constructor, which leaves nothing open when it does."""
 
-    def __init__(self, config: DaemonConfig, notifier: Notifier, *, needs_device: bool = False) -> None:
-        self._config = config
+    def __init__(self, told: Told, notifier: Notifier, *, needs_device: bool = False) -> None:
+        self._config = config = told.config
         self._needs_device = needs_device
         self._ended_for: DeviceGoneError | None = None
         self._notifier = notifier
         self._secrets = Secrets.read(config)
-        self._digest: str | None = None  # of the configuration in force
         self._drops: Counter[str] = Counter()
         with contextlib.ExitStack() as undo:
             self._offloads = os.environ.get(OFFLOADS) != "off"
@@ -117,6 +120,7 @@ class Daemon:
                 wall_clock=time.time(),
                 random=os.urandom,
             )
+            self._digest = self._digest_of(told)
             self._metrics = self._serve_metrics(config.metrics)
             if self._metrics is not None:
                 undo.callback(self._metrics.close)
@@ -143,7 +147,6 @@ class Daemon:
         ports = _ports(self._loop)
         say("info", f"{self._config.node} is ready: {self._config.device}, {ports}")
         say("info", f"offloads: {self._describe_offloads()}")
-        self._config_in_force(None)  # a lab's daemons are asked for it all at once, and in a hurry
         self._notifier.tell(READY)
         self._loop.run()
         self._notifier.tell(STOPPING)
@@ -231,8 +234,8 @@ class Daemon:
                 undo.callback(self._move_metrics, old.metrics)
             self._engine.configure(self._engine_config(config, secrets), time.monotonic())
             undo.pop_all()
-        self._config, self._secrets, self._digest = config, secrets, None
-        self._config_in_force(None)
+        self._config, self._secrets = config, secrets
+        self._digest = self._digest_of(Told(config, Digester().text(config.to_json())))
         self._resolver.want(_hosts(config))
         if udp is not None:
             self._loop.use_udp(udp)
@@ -275,21 +278,18 @@ class Daemon:
             "version": configuration.VERSION,
             "pid": os.getpid(),
             "device_state": "gone" if self._loop.tun is None else "attached",
+            "digest": self._digest,
         }
-        if self._digest is not None and unless == self._digest:
-            return common | {"digest": self._digest}
-        psks = self._secrets.preshared_keys
-        document = self._config.to_json()
-        public_key = configuration.encode_key(public_key_of(self._secrets.private_key))
-        psk_ids = {
-            peer.name: configuration.fingerprint(psks[peer.name]) if peer.name in psks else None
-            for peer in self._config.peers
-        }
-        self._digest = configuration.Digester().digest(document, public_key, psk_ids)
-        common["digest"] = self._digest
         if unless == self._digest:
             return common
+        public_key = configuration.encode_key(self._engine.public_key)
+        document, psk_ids = self._config.to_json(), self._secrets.psk_ids(self._config)
         return common | {"config": document, "public_key": public_key, "psk_ids": psk_ids}
+
+    def _digest_of(self, told: Told) -> str:
+        """The digest of what is in force; a lab's daemons are asked for it all at once, and in a hurry."""
+        public_key = configuration.encode_key(self._engine.public_key)
+        return digest(told.text, public_key, self._secrets.psk_ids(told.config))
 
     def _engine_config(self, config: DaemonConfig, secrets: Secrets) -> EngineConfig:
         return EngineConfig(
@@ -301,7 +301,7 @@ class Daemon:
             peers=tuple(
                 PeerConfig(
                     name=peer.name,
-                    public_key=configuration.decode_key(peer.public_key),
+                    public_key=configuration.public_key_bytes(peer.public_key),
                     preshared_key=secrets.preshared_keys.get(peer.name, bytes(configuration.KEY_SIZE)),
                     endpoint=self._endpoint(peer.endpoint),
                     allowed_ips=peer.allowed_ips,

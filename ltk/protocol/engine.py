@@ -151,13 +151,14 @@ class Engine:
             self._change_identity(PrivateKey(config.private_key), now)
             changed.extend(self._peers.values())
         for wanted in config.peers:
-            peer = self._peers.get(wanted.public_key)
-            if peer is None:
-                self._peers[wanted.public_key] = peer = Peer(wanted, self._local, self._control)
-                changed.append(peer)
+            if not self._peers.is_known(wanted.public_key):
                 registered.append(PeerRegistered(wanted.name))
-            elif peer.config != wanted or config.forward != old.forward:
-                peer.reconfigure(wanted, now)
+            before = self._peers.get(wanted.public_key)
+            peer = self._peers.take(wanted)
+            if before is not None and (before.config != wanted or config.forward != old.forward):
+                before.reconfigure(wanted, now)
+                changed.append(before)
+            elif before is None and peer is not None:
                 changed.append(peer)
         self._local.routes = self._peers.routes(config.peers)
         self._control.configure(config)
@@ -205,7 +206,7 @@ class Engine:
         length = ip_packet_length(bare)
         if length is None:
             return Drop.MALFORMED_PACKET
-        peer = self._local.routes.lookup(ip_destination(bare))
+        peer = self._peers.to(ip_destination(bare))
         if peer is None or peer is self._local.server:  # it has what nobody else has
             peer = self._peers.at(ip_destination(bare)) or peer
         if peer is None:
@@ -416,17 +417,19 @@ class Engine:
     def status(self, now: float) -> tuple[PeerStatus, ...]:
         """Return the state of each peer, in the order of the configuration, then of their coming."""
         everybody = self._peers.everybody(self._config.peers)
-        peers = (self._peers[peer.public_key] for peer in everybody)
-        return tuple(peer_status(peer, self._local, now) for peer in peers)
+        peers = (self._peers.shown(config.public_key) for config in everybody)
+        return tuple(peer_status(peer, self._local, now) for peer in peers if peer is not None)
 
     def status_of(self, name: str, now: float) -> PeerStatus | None:
         """Return the state of the peer of that name; None where there is none."""
-        peer = next((peer for peer in self._peers.values() if peer.config.name == name), None)
+        everybody = self._peers.everybody(self._config.peers)
+        key = next((config.public_key for config in everybody if config.name == name), b"")
+        peer = self._peers.shown(key)
         return None if peer is None else peer_status(peer, self._local, now)
 
     def why(self, public_key: bytes, now: float) -> tuple[CandidateStatus, ...]:
         """Return every known way to a client, with why it is the path or not; () for any other peer."""
-        peer = self._peers.get(public_key)
+        peer = self._peers.shown(public_key)
         return () if peer is None or peer.paths is None else peer.paths.why(now)
 
     def session_keys(self) -> tuple[SessionKeys, ...]:

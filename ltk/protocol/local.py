@@ -25,6 +25,7 @@ from ltk.protocol.streams import Streams
 from ltk.protocol.timers import TimerQueue
 
 if TYPE_CHECKING:
+    from ltk.protocol.config import PeerConfig
     from ltk.protocol.peer import Peer
 
 _PADDING = 16  # bytes; WireGuard paper, section 5.4.6
@@ -78,7 +79,7 @@ class Local:
         self.queue = TimerQueue()
         self.sessions: dict[int, tuple[Peer, Session]] = {}  # by the own index
         self.handshakes: dict[int, Peer] = {}  # initiated and not yet answered, by the own index
-        self.routes: RoutingTable[Peer] = RoutingTable()
+        self.routes: RoutingTable[Peer | PeerConfig] = RoutingTable()
         self.server: Peer | None = None  # the peer that relays for this node
         self.serves = False  # whether this node relays for others
         self.stun_port = 0  # its second one, for those

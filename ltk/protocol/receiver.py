@@ -90,7 +90,7 @@ class Receiver:
             target = self._local.routes.lookup(destination)
             if target is peer:
                 return Drop.HAIRPIN
-            if target is not None:
+            if isinstance(target, Peer):  # a server's are all there
                 return Drop.ISOLATED if self._isolates else target.send_packet(packet, now)
         self._outbox.deliver.append(packet)
         return None

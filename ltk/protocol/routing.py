@@ -39,6 +39,14 @@ class RoutingTable(Generic[Target]):
             self._sort(size)
         self._cache.clear()
 
+    def replace(self, network: IPv4Network | IPv6Network, old: Target, new: Target) -> None:
+        """Lead to `new` what has led to `old`: where `network` does not, nothing changes."""
+        prefixes = self._families[network.max_prefixlen // 8]
+        host_bits = network.max_prefixlen - network.prefixlen
+        if prefixes[host_bits].get(int(network.network_address) >> host_bits) is old:
+            self._insert(network, new)
+            self._cache.clear()
+
     def _insert(self, network: IPv4Network | IPv6Network, target: Target) -> None:
         host_bits = network.max_prefixlen - network.prefixlen
         prefixes = self._families[network.max_prefixlen // 8].setdefault(host_bits, {})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ltk.errors import BusyError, InvalidInputError, LtkError
 from ltk.kernel import mounts, netlink, nft, paths, probe, sysctl
+from ltk.node.digest import Digester
 from ltk.reconcile import fault_places, here, unconfirmed
 from ltk.reconcile.adopt import adopt, adoptions, returns
 from ltk.reconcile.desired import desired, desired_here
@@ -171,7 +172,7 @@ def converge_locked(
     if not start:
         for each in want.values():
             if isinstance(each, Daemon):
-                write_config(topology.name, each)
+                write_config(topology.name, each, Digester())
     return operations
 
 

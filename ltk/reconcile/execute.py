@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import socket
 import threading
@@ -23,6 +22,7 @@ from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import span_of
 from ltk.lab.names import WAN
 from ltk.node.control import ask_each
+from ltk.node.digest import Digester
 from ltk.reconcile import policy_rules, programs, rules, settings, wires
 from ltk.reconcile.files import remove_file, write_private
 from ltk.reconcile.observe import LOOPBACK, mark_of
@@ -330,11 +330,11 @@ def _put_up(topology: str, operations: Sequence[Operation], running: Collection[
     One that does not answer but runs all the same hangs, or is elsewhere, and must end. One that is about
     to be started again anyway is not stopped: that would call off the repair that may have asked for this.
     """
-    starts, told = [], []
+    starts, told, digester = [], [], Digester()
     for operation in operations:
         daemon = operation.resource
         assert isinstance(daemon, Daemon)
-        config = write_config(topology, daemon)
+        config = write_config(topology, daemon, digester)
         if isinstance(operation, Update) and isinstance(operation.have, Daemon) and operation.have.running:
             request = {"do": "configure", "config": daemon.config}
             told.append((paths.control_socket(topology, daemon.node), request))
@@ -353,10 +353,10 @@ def _put_up(topology: str, operations: Sequence[Operation], running: Collection[
         supervisor.start_nodes(topology, starts)
 
 
-def write_config(topology: str, daemon: Daemon) -> Path:
+def write_config(topology: str, daemon: Daemon, digester: Digester) -> Path:
     """The file that the daemon starts from; on a real host it has a name that needs no node's as well."""
     config = paths.node_config(topology, daemon.node)
-    write_private(config, json.dumps(daemon.config) + "\n")
+    write_private(config, digester.text(daemon.config) + "\n")
     if daemon.scope == HERE:
         link = paths.config_here(topology)
         link.unlink(missing_ok=True)

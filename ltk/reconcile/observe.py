@@ -19,8 +19,8 @@ from ltk.kernel import netns, nftables, paths, policy, sysctl
 from ltk.kernel.messages import GROUP, PROTOCOL, Link
 from ltk.kernel.netlink import Netlink
 from ltk.lab.conditions import Tap
-from ltk.node.config import Digester
 from ltk.node.control import ask_each, asked
+from ltk.node.digest import Digester
 from ltk.reconcile import here, policy_rules, programs, rules, secrets, wires
 from ltk.reconcile.resources import (
     DEVICE,

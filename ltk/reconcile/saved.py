@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ltk.errors import ChangedError, InTheWayError, InvalidInputError
-from ltk.node.config import Digester
+from ltk.node.digest import Digester
 from ltk.reconcile.files import write_private
 from ltk.reconcile.plan import Operation, entry
 from ltk.reconcile.resources import Daemon, Resource, State

@@ -11,12 +11,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from ltk.errors import LtkError
 from ltk.kernel import netns, paths
 from ltk.node import daemon
+from ltk.node.config import Reader, Told
 from ltk.node.log import say
 from ltk.node.notify import Notifier
 from ltk.supervise import program, wires
@@ -25,6 +27,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OF_PROGRAMS = ".run"  # with a dot, which no name of a node has
 ENDING = {signal.SIGTERM, signal.SIGINT}
 
+_reader = Reader()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,11 +48,18 @@ class Order:
         """What it is called where it fails."""
         return f"the daemon of {self.node}"
 
-    def run(self, notifier: Notifier) -> None:
-        """Be it, until it ends."""
+    def prepared(self) -> Callable[[Notifier], None]:
+        """What the child does. Its configuration is read here, since others are told much the same."""
+        try:
+            told: Told | Path = _reader.read(self.config)
+        except LtkError:
+            told = self.config  # the child fails at it in its turn, and its log says why
+        return partial(self._run, told)
+
+    def _run(self, told: Told | Path, notifier: Notifier) -> None:
         if self.namespace:
             netns.enter(self.namespace)
-        daemon.run(self.config, notifier)
+        daemon.run(told, notifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +81,11 @@ class WireOrder:
         """What it is called where it fails."""
         return "the process of the wires"
 
-    def run(self, notifier: Notifier) -> None:
-        """Be it, until it ends."""
+    def prepared(self) -> Callable[[Notifier], None]:
+        """What the child does."""
+        return self._run
+
+    def _run(self, notifier: Notifier) -> None:
         wires.run(self.config, self.control, notifier)
 
 
@@ -99,8 +112,11 @@ class ProgramOrder:
         """What it is called where it fails."""
         return f"the program of {self.place}"
 
-    def run(self, notifier: Notifier) -> None:
-        """Mind it, until it ends."""
+    def prepared(self) -> Callable[[Notifier], None]:
+        """What the child does."""
+        return self._run
+
+    def _run(self, notifier: Notifier) -> None:
         netns.enter_with_sysfs(self.namespace)
         program.mind(self.command, self.folder, notifier)
 
@@ -135,6 +151,7 @@ def spawn(order: AnyOrder, let_go: Callable[[], None]) -> Process:
     The child ends with the supervisor, however that ends. Only for a process with one thread.
     Raises LtkError where the machine has no room for another process.
     """
+    work = order.prepared()
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -146,7 +163,7 @@ def spawn(order: AnyOrder, let_go: Callable[[], None]) -> Process:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _be_the_child(order, theirs, parent, let_go, before)
+            _be_the_child(order.log, work, theirs, parent, let_go, before)
         return Process(pid, os.pidfd_open(pid), ours)
     except OSError as error:
         ours.close()
@@ -157,7 +174,8 @@ def spawn(order: AnyOrder, let_go: Callable[[], None]) -> Process:
 
 
 def _be_the_child(
-    order: AnyOrder,
+    log: Path,
+    work: Callable[[Notifier], None],
     notices: socket.socket,
     parent: int,
     let_go: Callable[[], None],
@@ -168,9 +186,9 @@ def _be_the_child(
     try:
         _end_with(parent)
         let_go()
-        _write_to(order.log)
+        _write_to(log)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        order.run(Notifier(notices))
+        work(Notifier(notices))
         status = 0
     except LtkError as error:
         say("error", f"{error} {error.hint or ''}".rstrip())

@@ -19,6 +19,7 @@ from ltk.protocol.paths import Paths
 from ltk.protocol.peer import Peer
 from ltk.protocol.relay import ChannelRequests
 from ltk.protocol.rendezvous import Announcer
+from ltk.protocol.roster import Roster
 from ltk.protocol.setbacks import Backoff
 from ltk.protocol.surroundings import Carrier
 from ltk.protocol.timers import Timer
@@ -52,6 +53,7 @@ def _connect_before_registering() -> None:
         if is_first:
             paths._local.outbox.events.append(PeerRegistered(paths._config.name))
 
+    replace(Roster, "_may_wait", lambda _roster, _config: False)
     replace(Engine, "_take_config", take_and_register_later)
     replace(Peer, "send_packet", send_where_there_is_a_route)
     replace(Paths, "_start", begin_and_register)

@@ -120,7 +120,7 @@ def _isolation_of_introductions_only() -> None:
         drop = route(receiver, peer, payload, now)
         if drop is Drop.ISOLATED:
             target = receiver._local.routes.lookup(ip_destination(payload.bare))
-            return drop if target is None else target.send_packet(payload, now)
+            return target.send_packet(payload, now) if isinstance(target, Peer) else drop
         return drop
 
     replace(Receiver, "_route_in", route_between)

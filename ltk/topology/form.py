@@ -16,7 +16,7 @@ OWN_WORDS: Final = "ltk"  # the type of errors whose message is already in our o
 class Spec(BaseModel):
     """A mapping of the file: the keys are known, and nothing changes after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 def read_by(parse: Callable[[object], Any]) -> PlainValidator:

@@ -47,6 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "ltk.lab",
         "ltk.node.config",
         "ltk.node.control",
+        "ltk.node.digest",
         "ltk.node.poller",
         "ltk.protocol.config",
         "ltk.protocol.primitives",

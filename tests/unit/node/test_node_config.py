@@ -181,6 +181,33 @@ def test_a_configuration_that_is_not_json_is_refused(tmp_path: Path) -> None:
             configuration.load(file)
 
 
+def test_a_peer_that_two_files_name_in_the_same_words_is_read_once(tmp_path: Path) -> None:
+    reader = configuration.Reader()
+    spoke = {**PEER, "name": "spoke", "role": "client", "public_key": OTHER_KEY, "keepalive": 0}
+    told = []
+    for name, peers in (("alice", [PEER, spoke]), ("bob", [spoke, {**PEER, "keepalive": True}])):
+        file = tmp_path / name
+        file.write_text(json.dumps({**DOCUMENT, "node": name, "peers": peers}) + "\n")
+        if name == "alice":
+            told.append(reader.read(file))
+            assert told[0].config == DaemonConfig.from_json(json.loads(told[0].text))
+    with pytest.raises(InvalidInputError, match=r"bob: peers\[1\]\.keepalive: should be a whole number"):
+        reader.read(file)
+    file.write_text(json.dumps({**DOCUMENT, "node": "bob", "peers": [spoke, PEER]}))
+    other = reader.read(file).config
+    assert [peer.name for peer in other.peers] == ["spoke", "hub"]
+    assert other.peers[0] is told[0].config.peers[1]
+
+
+@pytest.mark.parametrize("depth", [500, 100_000])
+def test_a_configuration_of_any_depth_is_refused_and_nothing_more(tmp_path: Path, depth: int) -> None:
+    file = tmp_path / "c.json"
+    nested = '{"a": ' * depth + "1" + "}" * depth
+    file.write_text(json.dumps({**DOCUMENT, "peers": ["HERE"]}).replace('"HERE"', nested))
+    with pytest.raises(InvalidInputError, match=r"reading the configuration .*c\.json"):
+        configuration.Reader().read(file)
+
+
 def test_a_fingerprint_tells_secrets_apart_and_is_not_part_of_them() -> None:
     one, other = fingerprint(bytes(32)), fingerprint(bytes(31) + b"\1")
     assert one != other

@@ -52,6 +52,14 @@ def test_the_later_of_two_equal_prefixes_counts():
     assert lookup(table(first="10.0.0.0/24", second="10.0.0.0/24"), "10.0.0.1") == "second"
 
 
+def test_a_target_takes_the_place_of_that_to_which_the_prefix_leads_and_of_no_other():
+    routes = table(first="10.0.0.0/24 10.0.1.0/24", second="10.0.0.0/24")
+    assert [lookup(routes, "10.0.0.1"), lookup(routes, "10.0.1.1")] == ["second", "first"]
+    for network in ("10.0.0.0/24", "10.0.1.0/24"):
+        routes.replace(ip_network(network), "first", "third")
+    assert [lookup(routes, "10.0.0.1"), lookup(routes, "10.0.1.1")] == ["second", "third"]
+
+
 def test_an_empty_table_knows_nothing():
     assert lookup(RoutingTable(), "10.0.0.1") is None
 
