@@ -16,6 +16,9 @@ def command(config: Path, needs_device: bool) -> None:
     This is what a service manager runs; it is told through NOTIFY_SOCKET when the node is ready. The
     device has to exist: `ltk apply` makes it, writes CONFIG and starts the daemon.
     """
+    from ltk.node import lean
+
+    lean.without_openssl_hashes()
     from ltk.node import daemon
 
     daemon.run(config, needs_device=needs_device)

@@ -3,9 +3,9 @@
 After each `handle_*` and `configure`, the caller polls in this order:
 
 1. `poll_transmit` until None: datagrams to send, in this order;
-2. `poll_connect` until None: TCP streams to open;
-3. `poll_closed` until None: sockets and streams that are needed no more;
-4. `poll_deliver` until None: IP packets for the TUN, in this order;
+2. `poll_deliver` until None: IP packets for the TUN, in this order;
+3. `poll_connect` until None: TCP streams to open;
+4. `poll_closed` until None: sockets and streams that are needed no more;
 5. `poll_event` until None;
 6. `next_timeout`, once: call `handle_timeout` then, or a little later.
 
@@ -36,6 +36,7 @@ from ltk.protocol.local import Local
 from ltk.protocol.merge import take_merged
 from ltk.protocol.messages import (
     COOKIE_REPLY_SIZE,
+    DATA_OVERHEAD,
     INITIATION_SIZE,
     RELAY_HEADER_SIZE,
     RESPONSE_SIZE,
@@ -79,6 +80,8 @@ __all__ = [
     "Relay",
     "TransportMode",
 ]
+
+_DATA = Kind.DATA.to_bytes(4, "little")  # how a data message begins
 
 
 class Engine:
@@ -198,20 +201,21 @@ class Engine:
     def handle_vnet_packet(self, packet: Packet, now: float) -> Drop | None:
         """Take one packet behind its virtio header, as `handle_packet` does; it is written over."""
         self._outbox.begin()
-        drop = self._route_out(packet, now)
-        return drop if drop is None else self._outbox.drop(drop)
-
-    def _route_out(self, packet: Packet, now: float) -> Drop | None:
-        bare = packet.bare
+        buffer, begin, end = packet
+        bare = buffer[begin:end]
         length = ip_packet_length(bare)
         if length is None:
-            return Drop.MALFORMED_PACKET
-        peer = self._peers.to(ip_destination(bare))
+            return self._outbox.drop(Drop.MALFORMED_PACKET)
+        destination = ip_destination(bare)
+        peer = self._peers.to(destination)
         if peer is None or peer is self._local.server:  # it has what nobody else has
-            peer = self._peers.at(ip_destination(bare)) or peer
+            peer = self._peers.at(destination) or peer
         if peer is None:
-            return Drop.NO_ROUTE
-        return peer.send_packet(Packet(packet.buffer, packet.start, packet.start + length), now)
+            return self._outbox.drop(Drop.NO_ROUTE)
+        if length < end - begin:
+            packet = Packet(buffer, begin, begin + length)
+        drop = peer.send_packet(packet, now)
+        return drop if drop is None else self._outbox.drop(drop)
 
     # Datagrams in.
 
@@ -223,6 +227,9 @@ class Engine:
         so that a flood is paid for by its sender.
         """
         self._outbox.begin()
+        if not source.socket and data[:4] == _DATA and len(data) >= DATA_OVERHEAD:  # nearly always
+            drop = self._receiver.handle_data(data, source, now)
+            return drop if drop is None else self._outbox.drop(drop)
         kind = kind_of(data)
         if kind is Kind.STUN and not source.is_stream:
             drop = self._control.handle_stun(data, source, now)
@@ -392,7 +399,8 @@ class Engine:
 
     def poll_connect(self) -> Endpoint | None:
         """Return the next TCP stream to open: where to, and its number; None where there is no more."""
-        return self._local.streams.poll_connect()
+        streams = self._local.streams
+        return streams.poll_connect() if streams.wanted else None
 
     def poll_closed(self) -> int | None:
         """Return the next socket, or stream, that is to be closed; None where there is no more.
@@ -400,15 +408,20 @@ class Engine:
         All sockets but the main one and a server's second one are opened by the first datagram that leaves
         by them.
         """
-        closed = self._local.sockets.poll_closed()
-        return self._local.streams.poll_closed() if closed is None else closed
+        sockets, streams = self._local.sockets, self._local.streams
+        if sockets.unneeded:
+            return sockets.poll_closed()
+        return streams.poll_closed() if streams.unneeded else None
 
     def poll_deliver(self) -> memoryview | None:
         """Return the next packet for the TUN, with offloads behind its virtio header; None for no more."""
         waiting = self._outbox.deliver
         if not waiting:
             return None
-        return take_merged(waiting).framed if self._local.offloads else waiting.popleft().bare
+        if not self._local.offloads:
+            return waiting.popleft().bare
+        buffer, begin, end = take_merged(waiting) if len(waiting) > 1 else waiting.popleft()
+        return buffer[begin - VNET_SIZE : end]
 
     def poll_event(self) -> Event | None:
         """Return the next event; None where there is no more."""

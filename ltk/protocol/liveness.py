@@ -6,6 +6,7 @@ that answers probes is known to be gone long before that.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from ltk.protocol.config import PeerKind
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 KEEPALIVE_TIMEOUT = 10.0  # seconds; as the next from the WireGuard paper, section 6
 SUSPECT_AFTER = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT  # seconds; section 6.5
 DOUBT_PEER_AFTER = 1.0  # seconds of silence until it is probed, and again until it is asked for a session
+
+# As plain numbers: with each packet four of them are looked up, and in an enumeration that takes 0.2 us each.
+_OWE_KEEPALIVE = int(Timer.OWE_KEEPALIVE)
+_SUSPECT_PEER = int(Timer.SUSPECT_PEER)
+_DOUBT_PEER = int(Timer.DOUBT_PEER)
 
 
 class Liveness:
@@ -41,20 +47,38 @@ class Liveness:
 
     def sent(self, now: float) -> None:
         """Note that something was said, which is as good as a keepalive."""
-        self._timers.disarm(Timer.OWE_KEEPALIVE)
+        self._timers.deadlines[_OWE_KEEPALIVE] = inf
         self._traffic(now)
+
+    def packet_sent(self, now: float) -> None:
+        """Note that a packet was sent: all that `sent`, `expect_anything` and `expect_answer` are told."""
+        timers, peer, earliest = self._timers, self._peer, inf
+        deadlines = timers.deadlines
+        deadlines[_OWE_KEEPALIVE] = inf
+        if deadlines[_SUSPECT_PEER] == inf:
+            deadlines[_SUSPECT_PEER] = earliest = now + SUSPECT_AFTER
+        if deadlines[_DOUBT_PEER] == inf and peer.speaks_ltk:
+            deadlines[_DOUBT_PEER] = earliest = now + DOUBT_PEER_AFTER
+        if earliest < timers.wake:
+            timers.wake_at(earliest)
+        if peer.config.keepalive > 0:
+            self._traffic(now)
 
     def heard(self, now: float) -> None:
         """Note something authentic."""
         self._doubts = 0
-        self._timers.disarm(Timer.DOUBT_PEER)
-        self._timers.disarm(Timer.SUSPECT_PEER)
-        self._traffic(now)
+        deadlines = self._timers.deadlines
+        deadlines[_DOUBT_PEER] = deadlines[_SUSPECT_PEER] = inf
+        if self._peer.config.keepalive > 0:
+            self._traffic(now)
 
     def heard_packet(self, now: float) -> None:
         """Note that data was heard, for which at least a keepalive is owed."""
-        if not self._timers.is_armed(Timer.OWE_KEEPALIVE):
-            self._timers.arm(Timer.OWE_KEEPALIVE, now + KEEPALIVE_TIMEOUT)
+        timers = self._timers
+        if timers.deadlines[_OWE_KEEPALIVE] == inf:
+            timers.deadlines[_OWE_KEEPALIVE] = owed = now + KEEPALIVE_TIMEOUT
+            if owed < timers.wake:
+                timers.wake_at(owed)
 
     def expect_anything(self, now: float) -> None:
         """Note that something was said to which something comes back, unless the session is lost there."""

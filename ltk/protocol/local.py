@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ltk.protocol.config import PeerConfig
     from ltk.protocol.peer import Peer
 
-_PADDING = 16  # bytes; WireGuard paper, section 5.4.6
+PADDING = 16  # bytes; WireGuard paper, section 5.4.6
 
 
 class Local:
@@ -158,7 +158,7 @@ class Local:
 
     def padded_size(self, size: int) -> int:
         """Return the size of a payload that is padded to a multiple of 16 bytes, but never past the MTU."""
-        return max(size, min(size + -size % _PADDING, self.mtu))
+        return max(size, min(size + -size % PADDING, self.mtu))
 
     def padded(self, payload: bytes) -> bytes:
         """Return a payload padded with zeros to that size."""

@@ -52,7 +52,12 @@ class Outbox:
         "_burst",
         "_burst_taken",
         "_room_start",
-        "_run",
+        "_run_count",
+        "_run_end",
+        "_run_is_open",
+        "_run_size",
+        "_run_start",
+        "_run_to",
         "_transmit",
         "_used",
         "deliver",
@@ -66,7 +71,11 @@ class Outbox:
         self.events: deque[Event] = deque()
         self.drops: Counter[Drop] = Counter()
         self._transmit: deque[Transmit] = deque()
-        self._run: _Run | None = None  # the last of what is to be sent, which may still grow
+        # The last of what is to be sent, which may still grow: datagrams back to back in the buffer, to
+        # one endpoint; all but the last have one size. Not an object: there is one for each packet.
+        self._run_to: Endpoint | None = None  # None: there is no such
+        self._run_start = self._run_end = self._run_size = self._run_count = 0
+        self._run_is_open = False  # whether no shorter one has ended it
         self._buffer = buffer(_ROOM)
         self._used = 0
         self._room_start = -1  # where the last room begins; -1: not in the buffer
@@ -76,7 +85,7 @@ class Outbox:
 
     def begin(self) -> None:
         """Start a new call: reuse the buffers, unless something in them was not fetched yet."""
-        if self._run is None and not self._transmit and not self.deliver:
+        if self._run_to is None and not self._transmit and not self.deliver:
             self._used = 0
             self._burst_taken = self.holds_joined = False
 
@@ -120,59 +129,54 @@ class Outbox:
     def send_room(self, room: memoryview, to: Endpoint) -> None:
         """Send the datagram that fills what `room` returned last, up to its end."""
         size = len(room)
-        end = self._used
         if self._room_start < 0:
             self.send(room, to)
             return
-        run = self._run
-        if run is not None and run.end == end - size and run.takes(size, to):
-            run.count += 1
-            run.end = end
-            run.is_open = size == run.size
-            return
-        self._end_run()
-        self._run = _Run(to, end - size, end)
+        start = self._used - size
+        if self._run_to is not None:
+            if self._run_takes(start, size, to):
+                self._run_count += 1
+                self._run_end = self._used
+                self._run_is_open = size == self._run_size
+                return
+            self._end_run()
+        self._run_to = to
+        self._run_start = start
+        self._run_end = self._used
+        self._run_size = size
+        self._run_count = 1
+        self._run_is_open = True
+
+    def _run_takes(self, start: int, size: int, to: Endpoint) -> bool:
+        """Return whether a datagram that begins at `start` may be one of the run."""
+        return (
+            self._run_is_open
+            and start == self._run_end
+            and size <= self._run_size
+            and self._run_count < MAX_DATAGRAMS
+            and start + size - self._run_start <= MAX_BYTES
+            and to == self._run_to
+        )
 
     def poll_transmit(self) -> Transmit | None:
         """Return the next that is to be sent; None where there is no more."""
-        if not self._transmit:
-            self._end_run()
-            if not self._transmit:
-                return None
-        return self._transmit.popleft()
+        if self._transmit:
+            return self._transmit.popleft()
+        to = self._run_to
+        if to is None:
+            return None
+        self._run_to = None
+        size = self._run_size if self._run_count > 1 else 0
+        return Transmit(self._buffer[self._run_start : self._run_end], to, size)
 
     def _end_run(self) -> None:
-        run = self._run
-        if run is not None:
-            size = run.size if run.count > 1 else 0
-            self._transmit.append(Transmit(self._buffer[run.start : run.end], run.to, size))
-            self._run = None
+        to = self._run_to
+        if to is not None:
+            size = self._run_size if self._run_count > 1 else 0
+            self._transmit.append(Transmit(self._buffer[self._run_start : self._run_end], to, size))
+            self._run_to = None
 
     def drop(self, reason: Drop, count: int = 1) -> Drop:
         """Count a refusal and return its reason."""
         self.drops[reason] += count
         return reason
-
-
-class _Run:
-    """Datagrams back to back in the buffer, to one endpoint; all but the last have one size."""
-
-    __slots__ = ("count", "end", "is_open", "size", "start", "to")
-
-    def __init__(self, to: Endpoint, start: int, end: int) -> None:
-        self.to = to
-        self.start = start
-        self.end = end
-        self.size = end - start
-        self.count = 1
-        self.is_open = True  # no shorter one has ended it
-
-    def takes(self, size: int, to: Endpoint) -> bool:
-        """Return whether a datagram that follows may be one of them."""
-        return (
-            self.is_open
-            and size <= self.size
-            and self.count < MAX_DATAGRAMS
-            and self.end + size - self.start <= MAX_BYTES
-            and to == self.to
-        )

@@ -135,10 +135,11 @@ class Paths(Ways):
 
     def data_sent(self, now: float) -> None:
         """Note that a packet for the client was sent, or waits."""
-        self.data_heard(now)
         active = self._active
         if active is None:
+            self.data_heard(now)
             return
+        self._last_data = now
         if active.mirrored and active.mirrors_last():
             self._refresh("")
         if now >= active.probe_due:

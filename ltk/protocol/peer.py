@@ -46,6 +46,7 @@ from ltk.protocol.vnet import Packet, packet_of
 
 REKEY_ON_RECEIVE_AFTER = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT  # seconds; its section 6.2
 ERASE_AFTER = 3 * REJECT_AFTER_TIME  # seconds; its section 6.3
+_STOCK = PeerKind.STOCK  # asked for with each packet, which looking it up would take longer than
 MAX_STAGED = 128  # packets; the Linux implementation's MAX_STAGED_PACKETS
 
 
@@ -211,7 +212,7 @@ class Peer:
     @property
     def speaks_ltk(self) -> bool:
         """Whether the peer answers frames."""
-        return self.config.kind is not PeerKind.STOCK and self.greeting.knows_frames
+        return self.greeting.knows_frames and self.config.kind is not _STOCK
 
     def has_session(self, now: float) -> bool:
         """Whether something can be sealed for the peer."""
@@ -263,12 +264,17 @@ class Peer:
 
     def send_packet(self, packet: Packet, now: float) -> Drop | None:
         """Seal a packet for this peer, which is written over, or let it wait for a session or a way."""
-        session, places = self.keyring.current, self.places
+        session, paths = self.keyring.current, self.paths
+        places = self.places if paths is None else paths.places
         if session is None or not places or not session.may_send(now):
             return self._stage(packet, now)
         segments = self.greeting.takes_segments
         drop = self.sender.send_packet(session, packet, places, takes_segments=segments)
-        self._after_packet_sent(session, now)
+        self.liveness.packet_sent(now)
+        if paths is not None:
+            paths.data_sent(now)
+        if session.wants_rekey(now):
+            self.want_handshake(now)
         return drop
 
     def _stage(self, packet: Packet, now: float) -> Drop | None:
@@ -292,15 +298,6 @@ class Peer:
         """Queue a handshake message."""
         self.sender.send_handshake(message, places)
         self.liveness.sent(now)
-
-    def _after_packet_sent(self, session: Session, now: float) -> None:
-        self.liveness.sent(now)
-        self.expect_anything(now)
-        self.expect_answer(now)
-        if self.paths is not None:
-            self.paths.data_sent(now)
-        if session.wants_rekey(now):
-            self.want_handshake(now)
 
     def expect_anything(self, now: float) -> None:
         """Note that something was said to which something comes back, unless the session is lost there."""
@@ -350,19 +347,15 @@ class Peer:
 
     # Datagrams in.
 
-    def authenticated(
-        self, session: Session, source: Place, size: int, now: float, *, count: int = 1
-    ) -> None:
-        """Note `count` authentic data messages of `size` bytes in all on one of the sessions.
+    def confirmed(self, session: Session, now: float) -> None:
+        """Note the first authentic data message on one of the sessions, after what `heard_from` is told.
 
-        They prove that the peer holds the session, that the peer is alive, and where it is now.
+        It proves that the peer holds the session.
         """
-        self.heard_from(source, size, now, count=count)
-        if not session.heard:
-            session.heard = True
-            # One that this node initiated lies there only if it lost a crossing: nothing is left to confirm.
-            if session is self.keyring.next and not session.initiator:
-                self._confirm_next(now)
+        session.heard = True
+        # One that this node initiated lies there only if it lost a crossing: nothing is left to confirm.
+        if session is self.keyring.next and not session.initiator:
+            self._confirm_next(now)
 
     def heard_payload(self, *, is_packet: bool, now: float) -> None:
         """Note what an authentic message carried: an IP packet, or nothing (a keepalive)."""
@@ -376,7 +369,10 @@ class Peer:
             self.want_handshake(now)
 
     def heard_from(self, source: Place, size: int, now: float, *, count: int = 1) -> None:
-        """Note `count` authentic messages of `size` bytes in all, of whatever kind."""
+        """Note `count` authentic messages of `size` bytes in all, of whatever kind.
+
+        They prove that the peer is alive, and where it is now.
+        """
         traffic = self.sender.direct
         if self.paths is not None:
             self.paths.heard(source, now)

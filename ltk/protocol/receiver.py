@@ -21,7 +21,10 @@ from ltk.protocol.messages import (
 from ltk.protocol.peer import Peer
 from ltk.protocol.primitives import NotAuthenticError
 from ltk.protocol.session import Session
-from ltk.protocol.vnet import Packet
+from ltk.protocol.vnet import VNET_SIZE, Packet
+
+_IP = (4, 6)  # versions, as the first four bits of a packet have them
+_OWES_NOTHING = bytes(VNET_SIZE)
 
 
 class Receiver:
@@ -54,10 +57,17 @@ class Receiver:
         if not session.may_receive(now):
             return Drop.SESSION_EXPIRED
         room = self._outbox.packet_room(size - DATA_OVERHEAD)
-        opened = session.open(data, room.bare)
-        if isinstance(opened, Drop):
+        buffer, begin, end = room
+        opened = session.open(data, buffer[begin:end])
+        if not isinstance(opened, int):
             return opened
-        peer.authenticated(session, source, size, now)
+        peer.heard_from(source, size, now)
+        if not session.heard:
+            peer.confirmed(session, now)
+        if opened and buffer[begin] >> 4 in _IP:  # nearly always, and so by the shortest way
+            buffer[begin - VNET_SIZE : begin] = _OWES_NOTHING
+            peer.heard_payload(is_packet=True, now=now)
+            return self._route_in(peer, room, now)
         payload = unwrap(room, takes_segments=self._local.offloads)
         return self._handle_payload(peer, session, payload, source, now)
 
@@ -79,13 +89,14 @@ class Receiver:
 
     def _route_in(self, peer: Peer, payload: Packet, now: float) -> Drop | None:
         """Deliver an IP packet from `peer` to the TUN, or to the peer that it is for."""
-        bare = payload.bare
+        buffer, begin, end = payload
+        bare = buffer[begin:end]
         length = ip_packet_length(bare)
         if length is None:
             return Drop.MALFORMED_PACKET
         if self._local.routes.lookup(ip_source(bare)) is not peer:
             return Drop.SOURCE_NOT_ALLOWED
-        packet = Packet(payload.buffer, payload.start, payload.start + length)
+        packet = Packet(buffer, begin, begin + length)
         if self._forwards and (destination := ip_destination(bare)) not in self._addresses:
             target = self._local.routes.lookup(destination)
             if target is peer:
@@ -121,7 +132,9 @@ class Receiver:
         self._outbox.holds_joined = True
         count = len(heads.counters)
         place = Relay(heads.channels[0]) if heads.is_relayed else source
-        peer.authenticated(session, place, len(data) - count * heads.front, now, count=count)
+        peer.heard_from(place, len(data) - count * heads.front, now, count=count)
+        if not session.heard:
+            peer.confirmed(session, now)
         for payload in opened:
             drop = self._handle_payload(peer, session, payload, place, now)
             if drop is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ltk.protocol.drops import Drop
 from ltk.protocol.events import Traffic
-from ltk.protocol.local import Local
+from ltk.protocol.local import PADDING, Local
 from ltk.protocol.messages import (
     DATA_OVERHEAD,
     RELAY_HEADER_SIZE,
@@ -25,10 +25,11 @@ from ltk.protocol.vnet import GSO_NONE, NEEDS_CSUM, VNET_SIZE, Packet, complete,
 class Sender:
     """Seals and sends, and counts by way."""
 
-    __slots__ = ("_local", "direct", "relayed")
+    __slots__ = ("_local", "_outbox", "direct", "relayed")
 
     def __init__(self, local: Local) -> None:
         self._local = local
+        self._outbox = local.outbox
         self.direct = Traffic()
         self.relayed = Traffic()
 
@@ -44,11 +45,11 @@ class Sender:
         if not hops:
             self._seal(session, payload, places)
             return
-        room = self._local.outbox.room(len(payload) + DATA_OVERHEAD)
+        room = self._outbox.room(len(payload) + DATA_OVERHEAD)
         if session.seal(payload, room):
             for place in places:
                 if isinstance(place, Endpoint):
-                    self._local.outbox.send(room, place, hops=hops)
+                    self._outbox.send(room, place, hops=hops)
                     self._count(place, 1, len(room))
 
     def send_packet(
@@ -61,12 +62,12 @@ class Sender:
         """
         buffer, begin, end = packet
         flags, gso, _, _, start, offset = unpack_vnet(buffer, begin - VNET_SIZE)
-        if gso == GSO_NONE and not flags & NEEDS_CSUM:
-            self._seal_packet(session, packet, places)
+        if not gso and not flags & NEEDS_CSUM:
+            self._seal(session, self._padded(packet), places)
         elif not takes_segments:
             count = 0
             for whole in complete(packet):
-                self._seal_packet(session, whole, places)
+                self._seal(session, self._padded(whole), places)
                 count += 1
             return None if count else Drop.MALFORMED_PACKET
         elif gso == GSO_NONE:
@@ -76,24 +77,29 @@ class Sender:
             return self._cut(session, packet, places)
         return None
 
-    def _seal_packet(self, session: Session, packet: Packet, places: Sequence[Place]) -> None:
+    def _padded(self, packet: Packet) -> memoryview:
+        """Return a packet padded as `Local.padded` does, in its place."""
         buffer, begin, end = packet
-        padded = self._local.padded_size(end - begin)
-        if begin + padded > end:
-            buffer[end : begin + padded] = bytes(begin + padded - end)
-        self._seal(session, buffer[begin : begin + padded], places)
+        size = end - begin
+        more = -size % PADDING
+        if more:
+            more = max(0, min(more, self._local.mtu - size))
+            buffer[end : end + more] = bytes(more)
+            end += more
+        return buffer[begin:end]
 
     def _seal(self, session: Session, payload: Buffer, places: Sequence[Place]) -> None:
         size = len(payload) + DATA_OVERHEAD
         if len(places) == 1 and isinstance(places[0], Endpoint):  # nearly always, and so by the shortest way
-            room = self._local.outbox.room(size)
+            outbox, direct = self._outbox, self.direct
+            room = outbox.room(size)
             if session.seal(payload, room):
-                self._local.outbox.send_room(room, places[0])
-                self.direct.tx_packets += 1
-                self.direct.tx_bytes += size
+                outbox.send_room(room, places[0])
+                direct.tx_packets += 1
+                direct.tx_bytes += size
             return
         front = RELAY_HEADER_SIZE if any(isinstance(place, Relay) for place in places) else 0
-        room = self._local.outbox.room(front + size)
+        room = self._outbox.room(front + size)
         datagram = room[front:] if front else room
         if not session.seal(payload, datagram):
             return
@@ -103,9 +109,9 @@ class Sender:
                 if server is None:
                     continue
                 pack_relay_header_into(room, 0, Kind.RELAYED, place.channel)
-                self._local.outbox.send_room(room, server)
+                self._outbox.send_room(room, server)
             else:
-                self._local.outbox.send_room(datagram, place)
+                self._outbox.send_room(datagram, place)
             self._count(place, 1, size)
 
     def _cut(self, session: Session, packet: Packet, places: Sequence[Place]) -> Drop | None:
@@ -137,7 +143,7 @@ class Sender:
         at_once = min(MAX_DATAGRAMS, MAX_BYTES // size) * size
         for begin in range(0, len(datagrams), at_once):
             part = datagrams[begin : begin + at_once]
-            self._local.outbox.send(part, to, size if len(part) > size else 0)
+            self._outbox.send(part, to, size if len(part) > size else 0)
 
     def _count(self, place: Place, packets: int, size: int) -> None:
         traffic = self.relayed if isinstance(place, Relay) else self.direct

@@ -23,6 +23,8 @@ from ltk.protocol.replay import ReplayWindow
 
 SealInto = Callable[[bytes, Buffer, None, memoryview], int]  # (nonce, data, no associated data, into)
 
+_DATA = int(Kind.DATA)  # as a plain number: to look it up with each packet takes 0.2 us
+
 REKEY_AFTER_MESSAGES = 1 << 60
 REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13) - 1
 REKEY_AFTER_TIME = 120.0  # seconds, as all ages here
@@ -120,7 +122,7 @@ class Session:
             return False
         # Counted before it is used: whatever is raised between, no nonce is used twice.
         self._sent = counter + 1
-        pack_data_header_into(out, 0, Kind.DATA, self._receiver, counter)
+        pack_data_header_into(out, 0, _DATA, self._receiver, counter)
         self._seal_into(counter_nonce(counter), payload, None, out[DATA_HEADER_SIZE:])
         return True
 

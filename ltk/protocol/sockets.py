@@ -19,12 +19,12 @@ KEPT_FOR = 30.0  # seconds without a sign: the other side probes a path that it 
 class Sockets:
     """Those of one node, for all of its pairs. `searcher` is whose round of the birthday search it is now."""
 
-    __slots__ = ("_closed", "_last", "_open", "searcher")
+    __slots__ = ("_last", "_open", "searcher", "unneeded")
 
     def __init__(self) -> None:
         self._last = STUN_SOCKET
         self._open: set[int] = set()
-        self._closed: deque[int] = deque()
+        self.unneeded: deque[int] = deque()  # what `poll_closed` has yet to name
         self.searcher: object | None = None
 
     def __len__(self) -> int:
@@ -44,11 +44,11 @@ class Sockets:
     def close(self, number: int) -> None:
         """Need a socket no more."""
         self._open.discard(number)
-        self._closed.append(number)
+        self.unneeded.append(number)
 
     def poll_closed(self) -> int | None:
         """Return the next that is to be closed; None where there is no more."""
-        return self._closed.popleft() if self._closed else None
+        return self.unneeded.popleft() if self.unneeded else None
 
 
 class Held:

@@ -28,13 +28,13 @@ TEND_EVERY = 30.0  # seconds between two looks at the streams whose peer has lef
 class Streams:
     """Those of one node. A server's belong to the peer that was last heard there, or to nobody yet."""
 
-    __slots__ = ("_closed", "_connect", "_last", "_opened", "_owners", "_per_source", "_timers", "_unproven")
+    __slots__ = ("_last", "_opened", "_owners", "_per_source", "_timers", "_unproven", "unneeded", "wanted")
 
     def __init__(self, queue: TimerQueue) -> None:
         self._timers = Timers(queue, self._tend)
         self._last = 0
-        self._connect: deque[Endpoint] = deque()
-        self._closed: deque[int] = deque()
+        self.wanted: deque[Endpoint] = deque()  # what `poll_connect` has yet to name
+        self.unneeded: deque[int] = deque()  # what `poll_closed` has yet to name
         self._opened: set[int] = set()
         self._owners: dict[int, tuple[Endpoint, Peer | None]] = {}  # of those that were accepted
         self._unproven: dict[int, float] = {}  # of those, until when: the oldest first
@@ -52,7 +52,7 @@ class Streams:
         """Have a stream to `to` opened; return the endpoint that is reached over it, once it is open."""
         stream = to._replace(socket=self._new_number())
         self._opened.add(stream.socket)
-        self._connect.append(stream)
+        self.wanted.append(stream)
         return stream
 
     # A server's.
@@ -86,7 +86,7 @@ class Streams:
         """Need a stream no more."""
         if number in self:
             self.ended(number)
-            self._closed.append(number)
+            self.unneeded.append(number)
 
     def ended(self, number: int) -> Peer | None:
         """Forget a stream that has ended; return whose it was, where that is known."""
@@ -102,15 +102,15 @@ class Streams:
 
     def poll_connect(self) -> Endpoint | None:
         """Return the next that is to be opened; None where there is no more."""
-        while self._connect:
-            stream = self._connect.popleft()
+        while self.wanted:
+            stream = self.wanted.popleft()
             if stream.socket in self._opened:
                 return stream
         return None
 
     def poll_closed(self) -> int | None:
         """Return the next that is to be closed; None where there is no more."""
-        return self._closed.popleft() if self._closed else None
+        return self.unneeded.popleft() if self.unneeded else None
 
     def _new_number(self) -> int:
         self._last -= 1

@@ -63,50 +63,57 @@ class TimerQueue:
 
 
 class Timers:
-    """The deadlines of one peer, in seconds of the engine's clock; infinity where disarmed."""
+    """The deadlines of one peer, in seconds of the engine's clock; infinity where disarmed.
 
-    __slots__ = ("_deadlines", "_fire", "_queue", "wake")
+    `deadlines` has them by number. Whoever sets one there has to call `wake_at` where it is before `wake`.
+    """
+
+    __slots__ = ("_fire", "_queue", "deadlines", "wake")
 
     def __init__(self, queue: TimerQueue, fire: Callable[[Timer, float], None]) -> None:
         """`fire(timer, now)` is called for each timer that is due; it may arm any timer."""
         self._queue = queue
         self._fire = fire
-        self._deadlines = [math.inf] * len(Timer)
+        self.deadlines = [math.inf] * len(Timer)
         self.wake = math.inf  # the moment for which this peer is queued
 
     def arm(self, timer: Timer, deadline: float) -> None:
         """Set the deadline of `timer`, whatever it was."""
-        self._deadlines[timer] = deadline
+        self.deadlines[timer] = deadline
         if deadline < self.wake:
-            self.wake = deadline
-            self._queue.push(deadline, self)
+            self.wake_at(deadline)
+
+    def wake_at(self, moment: float) -> None:
+        """Be queued for a moment that is before `wake`."""
+        self.wake = moment
+        self._queue.push(moment, self)
 
     def disarm(self, timer: Timer) -> None:
         """Owe this no more."""
-        self._deadlines[timer] = math.inf
+        self.deadlines[timer] = math.inf
 
     def disarm_all(self) -> None:
         """Owe nothing and leave the queue."""
-        self._deadlines = [math.inf] * len(Timer)
+        self.deadlines = [math.inf] * len(Timer)
         self.wake = math.inf
 
     def is_armed(self, timer: Timer) -> bool:
         """Return whether `timer` has a deadline."""
-        return self._deadlines[timer] != math.inf
+        return self.deadlines[timer] != math.inf
 
     def armed(self) -> Iterator[tuple[Timer, float]]:
         """Yield each timer that has a deadline, with it."""
-        return ((timer, self._deadlines[timer]) for timer in Timer if self.is_armed(timer))
+        return ((timer, self.deadlines[timer]) for timer in Timer if self.is_armed(timer))
 
     def expire(self, now: float) -> None:
         """Fire what is due, earliest first, then queue for what remains."""
         self.wake = math.inf
         for deadline, timer in sorted((deadline, timer) for timer, deadline in self.armed()):
             # A timer that fired before may have moved or disarmed this one.
-            if deadline <= now and self._deadlines[timer] <= now:
-                self._deadlines[timer] = math.inf
+            if deadline <= now and self.deadlines[timer] <= now:
+                self.deadlines[timer] = math.inf
                 self._fire(timer, now)
-        earliest = min(self._deadlines)
+        earliest = min(self.deadlines)
         if earliest < self.wake:
             self.wake = earliest
             self._queue.push(earliest, self)

@@ -189,15 +189,15 @@ class Node:
         while (transmit := engine.poll_transmit()) is not None:
             for data in datagrams(transmit):
                 self.transmit(bytes(data), transmit.to, transmit.hops)
+        while (delivered := engine.poll_deliver()) is not None:
+            packet = world.ledger.delivered(self, bytes(delivered))
+            if packet.is_ping:
+                answers.append(packet)
         while (stream := engine.poll_connect()) is not None:
             world.streams.connect(self, stream)
         while (number := engine.poll_closed()) is not None:
             self.ports.pop(number, None)
             world.streams.close(self, number)
-        while (delivered := engine.poll_deliver()) is not None:
-            packet = world.ledger.delivered(self, bytes(delivered))
-            if packet.is_ping:
-                answers.append(packet)
         while (event := engine.poll_event()) is not None:
             self.events.append((world.now, event))
             if isinstance(event, PathChanged):
