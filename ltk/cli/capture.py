@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from ltk.cli.common import load, node_argument, say, topology_argument
+from ltk.cli.common import load, node_argument, say, topology_argument, unwritable
 from ltk.cli.exec import scope_of_place
-from ltk.errors import InvalidInputError, LtkError
+from ltk.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from ltk.capture.record import Tap
@@ -126,6 +126,6 @@ def _open(path: str) -> Iterator[BinaryIO]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LtkError(f"writing {path}", str(error.strerror)) from None
+        raise unwritable(path, error) from None
     with os.fdopen(descriptor, "wb") as file:
         yield file

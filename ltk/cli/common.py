@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from ltk.errors import InvalidInputError
+from ltk.errors import InvalidInputError, LtkError
 from ltk.kernel import paths
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from ltk.topology.expanded import Topology
     from ltk.topology.text import Text
@@ -86,11 +86,40 @@ def emit(data: dict[str, Any]) -> None:
 
 
 def show(renderable: RenderableType) -> None:
-    """Print a table or the like; in a pipe it is as wide as it needs to be, and without colours."""
+    """Print a table or the like; in a pipe it is as wide as it needs to be, and without colours or frame."""
+    console = console_for(renderable)
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as captured:
+        console.print(renderable)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    click.echo("\n".join(lines).strip("\n"))
+
+
+def console_for(renderable: RenderableType) -> Console:
+    """Where `renderable` is printed: as wide as the terminal, but never so narrow that words are cut short.
+
+    What is wider then is for the terminal to wrap, so that an address is still all there.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
 
     console = Console()
-    (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(renderable)
+    if not console.is_terminal:
+        return Console(width=PIPE_WIDTH)
+    least = Measurement.get(console, console.options.update(max_width=PIPE_WIDTH), renderable).minimum
+    return Console(width=least) if least > console.width else console
+
+
+def unwritable(file: str | Path, error: OSError) -> LtkError:
+    """What to tell of a file that a person named and that cannot be written."""
+    from ltk.reconcile.files import hint_for
+
+    hint = hint_for(error)
+    if isinstance(error, FileNotFoundError):
+        hint = f"Make its folder first: mkdir -p {Path(file).parent}"
+    return LtkError(f"writing {file}", str(error.strerror), hint=hint)
 
 
 def say(message: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltk.cli.common import load, say, topology_argument
-from ltk.errors import InvalidInputError, LtkError
+from ltk.cli.common import load, say, topology_argument, unwritable
+from ltk.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from ltk.topology.expanded import Topology
@@ -48,7 +48,7 @@ def command(topology: str, form: str | None, to: str | None) -> None:
     try:
         Path(to).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise LtkError(f"writing {to}", str(error.strerror)) from None
+        raise unwritable(to, error) from None
     say(f"{to}: {wanted.name} in {form}")
 
 

@@ -33,7 +33,8 @@ def on_this_machine(text: Text, node: str | None) -> Topology:
     if wanted.here not in ours:
         stock = any(each.name == wanted.here for each in wanted.nodes)
         problem = "it is a stock WireGuard peer, which ltk does not run" if stock else "there is no such node"
-        hint = f"Say which one this machine is: --node {ours[0]}. There are: {', '.join(ours)}"
+        otherwise = ", or add a lab" if node is None else ""
+        hint = f"Say which one this machine is: --node {ours[0]}{otherwise}. There are: {', '.join(ours)}"
         raise InvalidInputError(f"applying {wanted.name} as {wanted.here}", problem, hint=hint)
     return wanted
 

@@ -18,7 +18,7 @@ from ltk.errors import InvalidInputError
 
 @click.command(
     "join",
-    epilog="Example:  ltk join hub.example.net:9000 --address 10.0.0.2/24 --secret-file key",
+    epilog="Example:  ltk join hub.example.net --address 10.0.0.2/24 --secret-file key",
 )
 @click.argument("server", metavar="SERVER[:PORT]")
 @click.option("--server-address", help="The server's tunnel address. Default: the first of the subnet.")

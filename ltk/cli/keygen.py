@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ltk.cli.common import emit, output_option
-from ltk.errors import InTheWayError, InvalidInputError, LtkError
+from ltk.cli.common import emit, output_option, unwritable
+from ltk.errors import InTheWayError, InvalidInputError
 
 
 @click.command("keygen", epilog="Example:  ltk keygen /etc/ltk/alice.key")
@@ -70,6 +70,10 @@ def _write(file: Path, key: str) -> None:
     except FileExistsError:
         raise InTheWayError(doing, "it exists", hint="A key that is in use is not overwritten.") from None
     except OSError as error:
-        raise LtkError(doing, str(error.strerror)) from error
-    with os.fdopen(descriptor, "w") as opened:
-        opened.write(f"{key}\n")
+        raise unwritable(file, error) from error
+    try:
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(f"{key}\n")
+    except OSError as error:
+        file.unlink(missing_ok=True)  # half a key is of no use, and would be in the way of a whole one
+        raise unwritable(file, error) from error

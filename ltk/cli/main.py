@@ -46,6 +46,7 @@ VERBS = {
 }
 BRIEF = {"apply", "destroy", "gc", "plan", "status", "validate"}  # make much, and end before it is garbage
 COLLECT_AFTER = 100_000  # objects; as seldom as that, the collector takes a tenth less of a large lab's look
+RESUMED = {"apply", "destroy", "gc"}  # what they had done when they were interrupted stays done
 INTERRUPTED = 130  # as shells report SIGINT
 COMPLETING = "_LTK_COMPLETE"  # set by the shell where it wants the words that could follow
 
@@ -74,11 +75,27 @@ class Verbs(click.Group):
         found = importlib.import_module(f"ltk.cli.{cmd_name}").command
         assert isinstance(found, click.Command)
         found.context_class = Standing
+        if not any("--yes" in parameter.opts for parameter in found.params):
+            found.params.append(click.Option(["--yes"], is_flag=True, expose_value=False, hidden=True))
         for parameter in found.params:
             if isinstance(parameter, click.Option) and parameter.envvar is None and parameter.name:
                 parameter.envvar = f"LTK_{parameter.name.upper()}"
                 parameter.show_envvar = True
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the verb that was meant where one is misspelt."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            meant = get_close_matches(args[0], VERBS, n=1)
+            if not meant:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {meant[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -114,7 +131,8 @@ def run(arguments: list[str]) -> int:
         error.show()
         return InvalidInputError.exit_status
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; the same command goes on from here", err=True)
+        goes_on = bool(set(arguments[:1]) & RESUMED)
+        click.echo(f"interrupted{'; the same command goes on from here' if goes_on else ''}", err=True)
         return INTERRUPTED
     except LtkError as error:
         complain(error)
@@ -127,7 +145,9 @@ def run(arguments: list[str]) -> int:
         complain(MissingError(f"using {error.filename}", str(error.strerror), hint="Run it as root."))
         return MissingError.exit_status
     except OSError as error:
-        complain(LtkError("ltk", str(error)))
+        from ltk.reconcile.files import in_words
+
+        complain(in_words(error))
         return LtkError.exit_status
     return status if isinstance(status, int) else 0
 

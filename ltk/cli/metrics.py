@@ -45,8 +45,9 @@ def _serve(listen: str, page: Callable[[], str]) -> None:
     poller = Poller()
     with contextlib.closing(poller), contextlib.closing(PageServer(*_address(listen), poller, page)):
         say(f"serving on http://{listen}{PATH}")
-        while True:
-            poller.wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                poller.wait()
 
 
 def statuses(topology: Topology) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def statuses(topology: Topology) -> dict[str, Any]:
                 found[node.name] = ask(socket, {"do": "status"}, ANSWER_DEADLINE)
             except LtkError:
                 continue
+    if all(node.role in (Role.WIREGUARD, Role.HOST) for node in topology.nodes):
+        raise InvalidInputError(f"reading the metrics of {topology.name}", "no node of it has a daemon")
     if not found:
         hint = f"Bring it up: ltk apply {topology.name}"
         raise InvalidInputError(f"reading the metrics of {topology.name}", "no daemon answers", hint=hint)

@@ -63,16 +63,15 @@ def _as_json(verdict: Verdict) -> dict[str, object]:
 
 
 def _table(verdicts: list[Verdict]) -> RenderableType:
-    from rich import box
-    from rich.table import Table
+    from ltk.cli.fitting import Fitting
 
-    table = Table("site", *COLUMNS, "as declared", box=box.SIMPLE)
+    rows = []
     for verdict in verdicts:
         differs = ", ".join(f"{key} should be {_word(verdict, key)}" for key in verdict.differs)
         answer = "nobody is there to probe it" if verdict.found is None else differs or "yes"
         found = (_text(getattr(verdict.found, key, None)) for key in COLUMNS)
-        table.add_row(verdict.site, *found, answer)
-    return table
+        rows.append([verdict.site, *found, answer])
+    return Fitting(("site", *COLUMNS, "as declared"), rows)
 
 
 def _word(verdict: Verdict, key: str) -> str:

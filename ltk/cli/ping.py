@@ -80,6 +80,9 @@ def _pairs(topology: Topology, source: str | None, target: str | None) -> list[P
     from_here = ours if topology.here is None else [topology.here]
     sources = [source] if source else from_here
     targets = [target] if target else ours
+    if not targets or not sources:
+        hint = f"From inside: ltk exec {topology.name} NODE -- ping ADDRESS"
+        raise InvalidInputError(f"pinging in {topology.name}", "no node of it has a tunnel", hint=hint)
     return [(a, b) for a in sources for b in targets if a != b or (source and target)]
 
 

@@ -17,7 +17,7 @@ from ltk.errors import InvalidInputError
 
 @click.command(
     "serve",
-    epilog="Example:  ltk serve --listen 0.0.0.0:9000 --address 10.0.0.1/24 --secret-file key",
+    epilog="Example:  ltk serve --address 10.0.0.1/24 --secret-file key",
 )
 @click.option(
     "--listen",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltk.cli.common import emit, load, output_option, show, topology_argument
+from ltk.cli.common import console_for, emit, load, output_option, show, topology_argument
 from ltk.cli.unfinished import in_words, unfinished
 from ltk.errors import InvalidInputError, LtkError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ltk.topology.expanded import Node, Topology
 
 DRIFT_STATUS = 2
+COLUMNS = ("node", "role", "address", "state", "peer", "path", "endpoint", "sent", "received", "why")
+WIDE_ONLY = ("role", "address", "sent", "received")  # left out where there is no room for all
 REFRESH = 1.0  # seconds between two looks of --watch
 ANSWER_DEADLINE = 2.0  # seconds for a daemon's answer
 MOST_ROWS = 1000  # of a table; a hundred clients have ten thousand peers, and nothing to do with most of them
@@ -45,7 +47,8 @@ def command(topology: str, watch: bool, exit_code: bool, output: str) -> int:
 def _watch(topology: Topology, word: str, report: dict[str, Any]) -> None:
     from rich.live import Live
 
-    with Live(tables(report)) as live:
+    shown = tables(report)
+    with Live(shown, console=console_for(shown)) as live, contextlib.suppress(KeyboardInterrupt):
         while not threading.Event().wait(REFRESH):
             live.update(tables(collect(topology, word)))
 
@@ -136,35 +139,20 @@ def _program(topology: Topology, node: Node) -> dict[str, Any]:
 
 def tables(report: dict[str, Any]) -> RenderableType:
     """The report for a person."""
-    from rich import box
     from rich.console import Group
     from rich.markup import escape
-    from rich.table import Table
 
-    colour = "green" if report["state"] == "up" else "yellow"
-    table = Table(
-        "node",
-        "role",
-        "address",
-        "state",
-        "peer",
-        "path",
-        "endpoint",
-        "sent",
-        "received",
-        "why",
-        title=f"{report['topology']}: [{colour}]{report['state']}[/{colour}]",
-        title_justify="left",
-        box=box.SIMPLE,
-    )
+    from ltk.cli.fitting import Fitting
+
     small = sum(len(node["peers"]) for node in report["nodes"]) <= MOST_ROWS
     idle = 0
+    rows: list[list[str]] = []
     for node in report["nodes"]:
         first = [node["name"], node["role"], node["address"] or "", _state(node["state"])]
         peers = [peer for peer in node["peers"] if small or peer["path"] != "none"]
         idle += len(node["peers"]) - len(peers)
         for peer in peers or [None]:
-            table.add_row(*first, *(_peer(peer) if peer else []))
+            rows.append([*first, *(_peer(peer) if peer else [""] * (len(COLUMNS) - len(first)))])
             first = [""] * len(first)
     drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
     faults = [f"[yellow]fault {e['number']}:[/yellow] {escape(e['fault'])}" for e in report["faults"]]
@@ -173,6 +161,9 @@ def tables(report: dict[str, Any]) -> RenderableType:
     keys = [node["public_key"] for node in report["nodes"] if "node" in report and "public_key" in node]
     own = [f"this machine is {report['node']}, public key {key}" for key in keys]
     rest = [f"{idle} more peers have no path, as nothing was said to them; all: -o json"] if idle else []
+    colour = "green" if report["state"] == "up" else "yellow"
+    title = f"{report['topology']}: [{colour}]{report['state']}[/{colour}]"
+    table = Fitting(COLUMNS, rows, wide_only=WIDE_ONLY, title=title)
     return Group(table, *own, *rest, *programs, *drift, *faults, *unfinished)
 
 

@@ -12,13 +12,16 @@ import os
 import sys
 from pathlib import Path
 
-from ltk.errors import LtkError, MissingError
+from ltk.errors import InvalidInputError, LtkError, MissingError
 from ltk.kernel import sysctl
 
 CLONE_NEWNS = 0x00020000  # linux/sched.h, as the next two
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
-MS_NOSUID, MS_NODEV, MS_BIND, MS_REC = 0x2, 0x4, 0x1000, 0x4000
+MS_NOSUID, MS_NODEV = 0x2, 0x4
+OPEN_TREE, MOVE_MOUNT = 428, 429  # system calls, of the same number on every kind of machine
+OPEN_TREE_CLONE, AT_RECURSIVE, MOVE_MOUNT_F_EMPTY_PATH = 0x1, 0x8000, 0x4  # linux/mount.h, linux/fcntl.h
+AT_FDCWD = -100
 BELOW = ".machine"  # in a covered folder: what the machine has there
 
 WHOLE_RANGE = 2**32 - 1  # user ids; what the first user namespace maps
@@ -50,11 +53,16 @@ def make() -> None:
 
 def join(process: int, *, network: bool) -> None:
     """Move this process into the user and mount namespaces, and the network, of the one that the pidfd
-    `process` stands for; in the same folder as before. Raises LtkError; for a process with one thread."""
+    `process` stands for; in the same folder as before. Raises LtkError, and InvalidInputError where that is
+    not there; for a process with one thread."""
     here = Path.cwd()
     kinds = CLONE_NEWUSER | CLONE_NEWNS | (CLONE_NEWNET if network else 0)
     _call("setns", "entering the user's own namespaces", process, kinds)
-    os.chdir(here)
+    try:
+        os.chdir(here)
+    except FileNotFoundError:
+        problem = "it is not there in the user's own namespaces, or was made when these were there already"
+        raise InvalidInputError(f"going on in {here}", problem, hint="Run this in another folder.") from None
 
 
 def cover(folder: str, *hidden: str) -> None:
@@ -62,12 +70,15 @@ def cover(folder: str, *hidden: str) -> None:
     seen that the machine has there, now and later mounted, but for the names `hidden`."""
     doing = f"covering {folder}"
     names = [entry.name for entry in Path(folder).iterdir()]
-    below = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # a copy of what is mounted from there on, taken before it is covered: what covers it would be part of it
+    tree = OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC
+    below = _system_call(doing, OPEN_TREE, AT_FDCWD, os.fsencode(folder), tree)
     try:
         _mount(doing, "tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         shown = Path(folder) / BELOW
         shown.mkdir(mode=0o755)
-        _mount(doing, f"/proc/self/fd/{below}", str(shown), None, MS_BIND | MS_REC)
+        place = os.fsencode(shown)
+        _system_call(doing, MOVE_MOUNT, below, b"", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH)
     finally:
         os.close(below)
     for name in names:
@@ -137,12 +148,24 @@ def _mount(doing: str, source: str, target: str, kind: str | None, flags: int, o
 
 def _call(name: str, doing: str, *arguments: object) -> None:
     """Make the system call `name`; raises MissingError where it is not permitted, LtkError otherwise."""
-    if getattr(_libc, name)(*arguments) == 0:
-        return
+    if getattr(_libc, name)(*arguments) != 0:
+        raise _failure(name, doing)
+
+
+def _system_call(doing: str, number: int, *arguments: int | bytes) -> int:
+    """The same of one that the C library may not know by name; returns what it returns."""
+    given = (ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
+    result = int(_libc.syscall(ctypes.c_long(number), *given))
+    if result < 0:
+        raise _failure("syscall", doing)
+    return result
+
+
+def _failure(name: str, doing: str) -> LtkError:
     code = ctypes.get_errno()
     if name == "setns" and code == errno.EINVAL:
         hint = "ltk moves before it starts any; in a program of your own, use it before you do."
-        raise LtkError(doing, "this process has several threads", hint=hint)
+        return LtkError(doing, "this process has several threads", hint=hint)
     if code in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno.EUSERS):
-        raise refusal(doing, code)
-    raise LtkError(doing, os.strerror(code))
+        return refusal(doing, code)
+    return LtkError(doing, os.strerror(code))

@@ -204,7 +204,8 @@ class Reader:
         except OSError as error:
             raise InvalidInputError(doing, error.strerror or str(error)) from None
         except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
-            raise InvalidInputError(doing, f"it is not JSON: {error}") from None
+            hint = "It is what `ltk apply` has written; a topology is brought up with: ltk apply FILE"
+            raise InvalidInputError(doing, f"it is not JSON: {error}", hint=hint) from None
         if len(self._peers) > PEERS_REMEMBERED:
             self._peers.clear()
         try:

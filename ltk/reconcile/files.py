@@ -37,3 +37,9 @@ def hint_for(error: OSError) -> str | None:
         case errno.ENOSPC | errno.EDQUOT:
             return "The disk is full: make room, then run this again."
     return None
+
+
+def in_words(error: OSError) -> LtkError:
+    """What the kernel said where nobody expected it; mostly it is a disk that takes nothing."""
+    doing = f"using {error.filename}" if error.filename else "reading or writing"
+    return LtkError(doing, error.strerror or str(error), hint=hint_for(error))

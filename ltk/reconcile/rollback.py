@@ -17,7 +17,7 @@ from ltk.kernel.messages import Request
 from ltk.kernel.netlink import Netlink
 from ltk.reconcile import fault_places, here
 from ltk.reconcile.execute import execute
-from ltk.reconcile.files import write_private
+from ltk.reconcile.files import in_words, write_private
 from ltk.reconcile.journal import Journal, note, now
 from ltk.reconcile.kept_faults import InForce, kept, with_faults
 from ltk.reconcile.observe import Observation, observe
@@ -92,6 +92,7 @@ class Change:
     def take_back(self, error: LtkError | OSError) -> None:
         """Undo all that was done; raises what is to be told, if anything was done at all."""
         doing = f"{self._doing} {self._topology}"
+        error = in_words(error) if isinstance(error, OSError) else error
         if self._journal is None or self.undo is None:
             _write(self._topology, self._files)
             return
@@ -104,8 +105,7 @@ class Change:
             after = f"What it lacks: ltk plan {self._topology}. Apply it, or: ltk destroy {self._topology}"
             raise LtkError(doing, problem, hint=after) from error
         paths.journal(self._topology).unlink(missing_ok=True)
-        hint = error.hint if isinstance(error, LtkError) else None
-        raise RolledBackError(doing, f"{error}; all is as it was before", hint=hint) from error
+        raise RolledBackError(doing, f"{error}; all is as it was before", hint=error.hint) from error
 
     def _faults(self) -> tuple[InForce, ...]:
         applied = last_applied(self._topology)

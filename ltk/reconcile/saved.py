@@ -22,11 +22,10 @@ from ltk.reconcile.files import write_private
 from ltk.reconcile.plan import Operation, entry
 from ltk.reconcile.resources import Daemon, Resource, State
 from ltk.topology.expanded import Topology
-from ltk.topology.text import MAX_READ, Text
+from ltk.topology.text import MAX_READ, PLAN_MARK, Text
 
 FORM = 1  # of the file; another one is refused
-MARK = "ltk_plan"  # the first key of the file, by which it is told from a topology
-BEGINNING = re.compile(rb'\s*\{\s*"' + MARK.encode() + rb'"')
+BEGINNING = re.compile(rb'\s*\{\s*"' + PLAN_MARK.encode() + rb'"')
 NAMED = 3  # differences of each kind that an error names; the rest it counts
 SIGNS = {"create": "+", "update": "~", "remove": "-"}
 MACHINE = "the machine's own files"  # what stands in no namespace
@@ -72,7 +71,7 @@ def write(path: Path, topology: Topology, operations: Sequence[Operation], have:
         hint = "Give it another name, or remove what is there."
         raise InTheWayError(f"saving the plan to {path}", "something else is there", hint=hint)
     document = {
-        MARK: FORM,
+        PLAN_MARK: FORM,
         "topology": topology.name,
         "wanted": render(topology),
         "changes": [entry(each) for each in operations],
@@ -89,7 +88,7 @@ def read(text: Text) -> SavedPlan:
         document = json.loads(text.data)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(doing, f"it is damaged: {error}", hint=hint) from None
-    form = document[MARK]
+    form = document[PLAN_MARK]
     if form != FORM:
         problem = f"it has the form {json.dumps(form)}, and this ltk reads the form {FORM}"
         raise InvalidInputError(doing, problem, hint=hint)

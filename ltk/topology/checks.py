@@ -86,14 +86,16 @@ def check_nodes(
 ) -> None:
     """Nodes: one server, found by all; keys and endpoints that are nobody else's.
 
-    This machine's own key, where it is the node `here`, need not stand in the file.
+    This machine's own key, where it is the node `here`, need not stand in the file. Where there is no such
+    node, that is to be said first, and not what a file of real hosts lacks.
     """
     _check_one_server(nodes, findings)
     in_a_lab = spec.lab is not None or findings.doubts(("lab",))
+    is_a_node = here is None or any(copy.name == here for copy in nodes)
     _check_unique(nodes, "public_key", findings)
     for copy in _one_of_each(nodes):
         _check_node(spec, copy, findings)
-        if not in_a_lab:
+        if not in_a_lab and is_a_node:
             _check_real_host(spec, copy, findings, here)
     if not in_a_lab:
         _check_unique(nodes, "endpoint", findings)

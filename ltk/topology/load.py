@@ -20,7 +20,7 @@ from ltk.topology.model import TopologySpec
 from ltk.topology.problems import Findings, InvalidTopologyError, Path, Problem
 from ltk.topology.real import ChooseHere, nowhere
 from ltk.topology.source import Source, parse_source
-from ltk.topology.text import MAX_FILE, read_text
+from ltk.topology.text import MAX_FILE, PLAN_MARK, read_text
 from ltk.topology.values import quote
 from ltk.topology.words import is_about_the_key, misspelt, path_of, words_for
 
@@ -62,6 +62,9 @@ def parse_topology(
     if not isinstance(source.data, dict):
         words = f"should be a mapping with the keys name, network and nodes, is {quote(source.data)}"
         raise InvalidTopologyError(file, (source.problem((), words),))
+    if PLAN_MARK in source.data:
+        words = f"is a saved plan and no topology (carry it out with: ltk apply {file})"
+        raise InvalidTopologyError(file, (Problem(1, 1, "", words),))
 
     problems = list(source.problems)
     findings = Findings()

@@ -11,6 +11,7 @@ from typing import Final
 from ltk.errors import InvalidInputError
 
 STANDARD_INPUT: Final = "-"
+PLAN_MARK: Final = "ltk_plan"  # the first key of a saved plan, by which it is told from a topology
 MAX_FILE = 4 * 1024 * 1024  # bytes of a topology; one of 1000 nodes, each spelt out, has a tenth of it
 MAX_READ = 8 * MAX_FILE  # bytes of any text; a saved plan of 1000 sites has a quarter of it
 
@@ -33,11 +34,8 @@ def read_text(path: str) -> Text:
         with file.open("rb") as stream:
             data = stream.read(MAX_READ + 1)
     except FileNotFoundError:
-        problem, hint = (
-            "there is no such file",
-            "`ltk validate` takes the path of a YAML file, or - for standard input",
-        )
-        raise InvalidInputError(f"reading {path}", problem, hint=hint) from None
+        hint = "A topology is a YAML file; - is standard input."
+        raise InvalidInputError(f"reading {path}", "there is no such file", hint=hint) from None
     except IsADirectoryError:
         hint = f"name the file in it, such as {file / 'topology.yaml'}"
         raise InvalidInputError(f"reading {path}", "this is a folder, not a file", hint=hint) from None

@@ -155,6 +155,7 @@ IMPOSSIBLE = [
         "a server without an endpoint",
         ("bad.yaml:4:", "nobody can reach", "endpoint: HOST:PORT"),
         real(hub=f"public_key: {KEY}"),
+        arguments=("apply", FILE, "--node", "hub", "-o", "json"),
     ),
     Case(
         "a host that is no node",

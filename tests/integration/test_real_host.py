@@ -225,9 +225,12 @@ def test_the_daemons_of_a_lab_have_next_to_no_privileges(quickstart: Lab) -> Non
 
 def test_a_file_that_is_not_enough_for_real_hosts_says_what_is_missing(lab: Callable[..., Lab]) -> None:
     here = lab(SOLO, apply=False)
-    done = run_ltk("apply", str(here.path), "--node", "nobody", status=3)
+    done = run_ltk("apply", str(here.path), "--node", "gate", status=3)
     assert "the others cannot know its key" in done.stderr
     assert "ltk keygen --for solo/alice" in done.stderr
+    done = run_ltk("apply", str(here.path), "--node", "nobody", status=3)
+    assert "there is no such node" in done.stderr
+    assert "its key" not in done.stderr, "what a file lacks matters to nobody who is not in it"
     here.rewrite(SOLO.replace("alice: {", f"alice: {{public_key: {KEY}, "))
     done = run_ltk("apply", str(here.path), "--node", "nobody", status=3)
     assert "there is no such node" in done.stderr

@@ -95,6 +95,23 @@ def test_a_user_without_privilege_has_a_lab_and_the_machine_is_as_before(user: U
     assert Path("/proc/self/mountinfo").read_text() == mounts
 
 
+def test_what_the_machine_has_in_a_file_system_that_is_covered_is_still_there(user: User) -> None:
+    UserLab(QUICKSTART, user.home / "q.yaml", user)
+
+    def in_a_run_of_its_own(script: str) -> tuple[str, ...]:
+        """As on most machines, for one command: /run is a file system."""
+        return ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none /run && {script} && exec "$@"', "sh")
+
+    begun = in_a_run_of_its_own("mkdir /run/theirs && cp q.yaml /run/theirs && chmod -R a+rX /run/theirs")
+    user.ltk("apply", "/run/theirs/q.yaml", before=begun)
+    seen = user.ltk("exec", "quickstart", "alice", "--", "cat", "/run/theirs/q.yaml")
+    assert seen.stdout == (user.home / "q.yaml").read_text()
+    elsewhere = in_a_run_of_its_own("mkdir /run/later && cd /run/later")
+    refused = user.ltk("status", "quickstart", status=INVALID, before=elsewhere)
+    assert "going on in /run/later: it is not there" in refused.stderr
+    user.ltk("destroy", "quickstart")
+
+
 def test_every_verb_finds_the_users_lab(user: User, lab: Callable[..., Lab]) -> None:
     made = lab(QUICKSTART + CHECKS)
     user.ltk("ping", "quickstart")

@@ -56,3 +56,9 @@ def test_why_names_every_way_and_the_reason(lab: Callable[..., Lab]) -> None:
     assert all(each["reason"] for each in told["candidates"])
     done = run_ltk("why", made.name, "alice", "zed", status=3)
     assert "There are: hub, bob" in done.stderr
+    done = run_ltk("why", made.name, "home", "bob", status=3)
+    assert "home: it is a router" in done.stderr
+    run_ltk("fault", made.name, "kill", "bob")
+    done = run_ltk("why", made.name, "bob", "alice", status=1)
+    assert "its daemon does not run, by the fault 'kill bob'" in done.stderr
+    assert f"ltk fault {made.name} clear" in done.stderr

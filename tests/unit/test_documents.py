@@ -67,7 +67,7 @@ def test_every_command_and_option_is_described() -> None:
         own = {
             name
             for parameter in command.params
-            if isinstance(parameter, click.Option)
+            if isinstance(parameter, click.Option) and not parameter.hidden
             for name in parameter.opts
             if name.startswith("--") and name != "--output"
         }

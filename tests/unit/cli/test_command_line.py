@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_a_flag_can_come_from_the_environment(ltk: Ltk, file: Path, monkeypatch:
     ("arguments", "words"),
     [
         (["bogus"], ["bogus", "ltk --help"]),
+        (["aply"], ["aply", "Did you mean 'apply'?", "ltk --help"]),
         (["apply"], ["TOPOLOGY", "ltk apply --help"]),
         (["apply", "x", "--bogus"], ["--bogus", "ltk apply --help"]),
         (["apply", "x", "y"], ["y", "ltk apply --help"]),
@@ -115,10 +117,15 @@ def test_an_error_becomes_words_and_its_status(
     ("error", "status", "words"),
     [
         (PermissionError(13, "Permission denied", "/run/ltk/t"), 6, ["/run/ltk/t", "root"]),
-        (OSError(28, "No space left on device", "/run/ltk/t"), 1, ["/run/ltk/t", "No space left"]),
+        (
+            OSError(28, "No space left on device", "/run/ltk/t"),
+            1,
+            ["error: using /run/ltk/t: No space left on device\n", "make room"],
+        ),
+        (OSError(30, "Read-only file system"), 1, ["error: reading or writing: Read-only", "writable"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
     ],
-    ids=["permission", "no space", "Ctrl-C"],
+    ids=["permission", "no space", "read-only", "Ctrl-C"],
 )
 def test_the_machines_own_errors_become_words_too(
     error: BaseException,
@@ -136,6 +143,49 @@ def test_the_machines_own_errors_become_words_too(
     assert said.status == status
     assert said.out == ""
     assert all(word in said.err for word in words), said.err
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("apply", True), ("plan", False)])
+def test_who_interrupts_a_verb_is_told_to_go_on_where_something_was_done(
+    verb: str, goes_on: bool, ltk: Ltk, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"ltk.reconcile.apply.{'converge' if verb == 'apply' else 'foresee'}", interrupt)
+    said = ltk(verb, file)
+    assert said.status == 130
+    assert "interrupted" in said.err
+    assert ("goes on from here" in said.err) is goes_on
+
+
+def test_an_interruption_before_anything_is_imported_has_its_status_and_no_traceback() -> None:
+    interrupted = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from ltk.__main__ import main
+main()
+"""
+    ran = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_yes_is_accepted_everywhere(verb: str) -> None:
+    assert [each for each in command_of(verb).params if "--yes" in each.opts]
+
+
+@pytest.mark.parametrize("verb", ["apply", "validate", "status"])
+def test_a_file_that_is_not_there_is_told_whatever_the_verb(verb: str, ltk: Ltk) -> None:
+    said = ltk(verb, "lost.yaml")
+    assert said.status == 3
+    assert said.err == (
+        "error: reading lost.yaml: there is no such file\n  A topology is a YAML file; - is standard input.\n"
+    )
 
 
 def test_a_topology_can_come_from_standard_input(ltk: Ltk, monkeypatch: pytest.MonkeyPatch) -> None:

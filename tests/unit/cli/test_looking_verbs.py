@@ -58,3 +58,22 @@ def test_a_graph_that_cannot_be_written_says_so(ltk: Ltk, file: Path, tmp_path: 
     said = ltk("graph", file, "-o", tmp_path / "nowhere" / "a.svg")
     assert said.status == 1
     assert "a.svg: No such file or directory" in said.err
+    assert f"mkdir -p {tmp_path / 'nowhere'}" in said.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("ping", ["no node of it has a tunnel", "ltk exec hosts NODE"]),
+        ("metrics", ["no node of it has a daemon"]),
+    ],
+)
+def test_where_nobody_has_a_tunnel_that_is_said(
+    verb: str, words: list[str], ltk: Ltk, tmp_path: Path
+) -> None:
+    path = tmp_path / "hosts.yaml"
+    path.write_text("{name: hosts, nodes: {web: {role: host}}, lab: {sites: {cloud: {hosts: [web]}}}}")
+    said = ltk(verb, path)
+    assert said.status == 3
+    assert said.out == ""
+    assert all(word in said.err for word in words), said.err

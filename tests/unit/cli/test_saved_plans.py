@@ -36,6 +36,18 @@ def test_a_folder_that_does_not_exist_is_named(ltk: Ltk, file: Path, tmp_path: P
     assert "nowhere" in said.err
 
 
+@pytest.mark.parametrize("verb", ["validate", "plan", "status"])
+def test_a_plan_where_a_topology_belongs_is_told_as_that(
+    verb: str, ltk: Ltk, file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    ltk("plan", file, "--save", path)
+    said = ltk(verb, path)
+    assert said.status == 3
+    assert f"is a saved plan and no topology (carry it out with: ltk apply {path})" in said.err
+    assert "is not a key" not in said.err
+
+
 def test_a_plan_that_was_edited_is_refused_and_nothing_is_made(ltk: Ltk, file: Path, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     ltk("plan", file, "--save", path)

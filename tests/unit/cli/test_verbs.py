@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,38 @@ def test_a_key_that_is_there_is_not_overwritten(ltk: Ltk, tmp_path: Path) -> Non
     assert said.status == 4
     assert str(path) in said.err
     assert path.read_text() == "precious"
+
+
+def test_a_key_that_could_not_be_written_whole_is_not_there(
+    ltk: Ltk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    said = ltk("keygen", tmp_path / "alice.key")
+    assert said.status == 1
+    assert "alice.key: No space left on device" in said.err
+    assert "make room" in said.err
+    assert not (tmp_path / "alice.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("node", "hint"), [("nobody", "--node hub. There"), (None, "--node hub, or add a lab")]
+)
+def test_who_is_no_node_is_told_so_before_what_the_file_lacks(
+    node: str | None, hint: str, ltk: Ltk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ltk.cli.here._host_name", lambda: "nobody")
+    path = tmp_path / "real.yaml"
+    path.write_text("{name: real, network: {subnet: 10.0.0.0/24}, nodes: {hub: {role: server}, alice: {}}}")
+    said = ltk("apply", path, *(["--node", node] if node else []))
+    assert said.status == 3
+    assert "applying real as nobody: there is no such node" in said.err
+    assert hint in said.err
+    assert "its key" not in said.err
+    assert "its key" in ltk("apply", path, "--node", "hub").err
+    assert "its key" in ltk("validate", path).err
 
 
 def test_a_plan_is_for_people_and_for_programs(ltk: Ltk, file: Path) -> None:
