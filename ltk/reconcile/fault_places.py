@@ -27,6 +27,9 @@ from ltk.topology.expanded import Topology
 if TYPE_CHECKING:
     from ltk.topology.faults import Fault, Kill, Stop
 
+OFF = "off"  # a chain of a router that is for a moment as if it were switched off
+NOTHING_PASSES = "type filter hook prerouting priority raw; policy drop;"
+
 
 def listed(topology: Topology) -> list[InForce]:
     """All faults in force, by number. Looks at the kernel and at the supervisor, and changes nothing."""
@@ -128,13 +131,19 @@ def _scopes(topology: Topology) -> list[str]:
 
 
 def flush_nat(topology: Topology, site: str) -> None:
-    """Have the site's router forget its mappings: those of connection tracking, and what it has learned."""
+    """Have the site's router forget its mappings: those of connection tracking, and what it has learned.
+
+    Nothing passes meanwhile: it would be learned by one of what the other still knows.
+    """
     scope = scope_of(topology.name, site)
     found = nftables.tables([scope], FAMILY, TABLE).get(scope, ())
     stores = [(kind, each[kind]["name"]) for each in found for kind in ("map", "set") if kind in each]
-    if stores:
-        nft.load({scope: "".join(f"flush {kind} {FAMILY} {TABLE} {name}\n" for kind, name in stores)})
+    if found:
+        nft.load({scope: f"add chain {FAMILY} {TABLE} {OFF} {{ {NOTHING_PASSES} }}\n"})
     conntrack.flush(scope)
+    if found:
+        forgotten = "".join(f"flush {kind} {FAMILY} {TABLE} {name}\n" for kind, name in stores)
+        nft.load({scope: f"{forgotten}delete chain {FAMILY} {TABLE} {OFF}\n"})
 
 
 def next_number(entries: Iterable[InForce]) -> int:

@@ -22,10 +22,11 @@ from real_machines import Machine, machines
 ADDRESSES = {"hub": "203.0.113.2", "alice": "203.0.113.30", "bob": "203.0.113.40"}
 PORTS = {"hub": 22, "alice": 22, "bob": 2222}
 # What the machines know by themselves, in the place of a package index: no index, and where all that ltk
-# depends on lies already.
+# depends on lies already. It may lie there too, and pip would take that for an ltk that is installed.
 SURROUNDINGS = {
     "PIP_NO_INDEX": "1",
     "PIP_NO_DEPS": "1",
+    "PIP_IGNORE_INSTALLED": "1",
     "PYTHONPATH": sysconfig.get_path("purelib"),
     "PATH": f"{sys.base_prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }

@@ -144,10 +144,10 @@ def test_a_mapping_that_a_router_has_spoiled_is_left_for_a_fresh_one(course: Cou
         try:
             flush_nat(crowd.lab, f"at-{late}", new_ports=False)
             crowd.flows.heal()
-            before = crowd.lab.counters(f"at-{late}")["unsolicited"]
+            crowd.flows.count("spoiling", *SPOILED, data_only=False)
             wait_for(
-                lambda: crowd.lab.counters(f"at-{late}")["unsolicited"] > before,
-                "a probe to arrive at the router of one that is stopped",
+                lambda: crowd.flows.counted()["spoiling"],
+                "the early one's probe on its way to the router of the late one, which is stopped",
                 60,
             )
         finally:

@@ -48,14 +48,12 @@ def test_every_state_ends_as_the_network_allows_and_is_found_again_after_a_resta
 
     same, new, moved = (courses[state] for state in (SAME, NEW, MOVED))
     before = {course.state: course.ports for course in (same, new, moved)}
-    restarted = time.time()
-    for state in (SAME, NEW):
-        flush_nat(world.lab, state.outer[0], new_ports=False)
-    world.settle([same, new], restarted)
-    figures += restarts(restarted, (same, new))
-    endings += [
-        Ending(f"{each.state.what}, restarted", each.state.way.value, each.took) for each in (same, new)
-    ]
+    for course in (same, new):
+        began = time.time()
+        flush_nat(world.lab, course.state.outer[0], new_ports=False)
+        world.settle([course], time.time())
+        figures += restarts(began, (course,))
+        endings.append(Ending(f"{course.state.what}, restarted", course.state.way.value, course.took))
     assert same.ports == before[SAME], "a NAT that keeps ports gives the same one again"
     assert len(new.ports) == 1
     assert new.ports != before[NEW], "a NAT that does not gives another"

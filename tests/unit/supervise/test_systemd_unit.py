@@ -33,7 +33,7 @@ def parsed(text: str) -> Unit:
 
 
 def test_the_unit_makes_what_a_boot_took_and_then_becomes_the_daemon() -> None:
-    service = parsed(systemd.text())["Service"]
+    service = parsed(systemd.text(code=()))["Service"]
     before = service["ExecStartPre"]
     assert before.startswith("-+"), "with all privileges, and another ltk at work is no obstacle"
     assert shlex.split(before[2:]) == [*PYTHON, "apply", "%i", "--no-start", "--yes"]
@@ -42,7 +42,7 @@ def test_the_unit_makes_what_a_boot_took_and_then_becomes_the_daemon() -> None:
 
 
 def test_the_unit_gives_the_daemon_no_more_than_it_keeps() -> None:
-    service = parsed(systemd.text())["Service"]
+    service = parsed(systemd.text(code=()))["Service"]
     assert service["CapabilityBoundingSet"].split() == ["CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"]
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
@@ -52,7 +52,7 @@ def test_the_unit_gives_the_daemon_no_more_than_it_keeps() -> None:
 
 
 def test_the_commands_of_the_unit_are_those_of_the_command_line() -> None:
-    service = parsed(systemd.text())["Service"]
+    service = parsed(systemd.text(code=()))["Service"]
     for key in ("ExecStartPre", "ExecStart"):
         words = shlex.split(service[key].lstrip("-+"))
         assert words[:4] == [*PYTHON]
@@ -62,7 +62,7 @@ def test_the_commands_of_the_unit_are_those_of_the_command_line() -> None:
 
 
 def test_a_python_in_a_strange_place_is_quoted() -> None:
-    line = parsed(systemd.text(SPACED))["Service"]["ExecStart"]
+    line = parsed(systemd.text(SPACED, code=()))["Service"]["ExecStart"]
     assert line.startswith('"/opt/a \\"place\\"/100%%/bin/python" -P -m ltk node')
 
 
