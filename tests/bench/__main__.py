@@ -105,14 +105,24 @@ def _run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "failed": [],
     }
     ready = [tool for tool in TOOLS if tool.key in wanted and _is_there(tool, result)]
-    for number in range(1, options.rounds + 1):
-        for tool in ready:
-            _turn(tool, number, options, folder, result)
-        if "core" in wanted:
-            _say(f"round {number}: core")
-            result["core"].append(core.measure())
-    _of_ltk_alone(wanted, options, folder, result)
+    try:
+        for number in range(1, options.rounds + 1):
+            for tool in ready:
+                _turn(tool, number, options, folder, result)
+            if "core" in wanted:
+                _say(f"round {number}: core")
+                result["core"].append(core.measure())
+        _of_ltk_alone(wanted, options, folder, result)
+    finally:  # what has been measured is worth keeping, whatever ends the run
+        _keep(result, options)
     return result
+
+
+def _keep(result: dict[str, Any], options: argparse.Namespace) -> None:
+    output = Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    _say(f"all values: {output.with_suffix('.json')}")
 
 
 def _is_there(tool: Tool, result: dict[str, Any]) -> bool:
@@ -177,13 +187,9 @@ def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:
     print(report.markdown(result))
     for each in result["failed"]:
         print(f"failed: {each}")
-    output = Path(options.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if not options.read:
-        output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-        _say(f"all values: {output.with_suffix('.json')}")
-    if plot.draw(result, output.with_suffix(".png")):
-        _say(f"pictures: {output.with_suffix('.png')}")
+    picture = Path(options.output).with_suffix(".png")
+    if plot.draw(result, picture):
+        _say(f"pictures: {picture}")
     if options.write_docs:
         report.write_document(result)
         _say(f"written: {report.DOCUMENT}")

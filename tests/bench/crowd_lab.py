@@ -30,8 +30,7 @@ def measure(daemons: int, clients: int, idle_seconds: float, folder: Path) -> di
     """
     name = f"bench-crowd-{daemons}"
     file = folder / f"{name}.yaml"
-    file.write_text(labs.topology(name, daemons))
-    with labs.destroyed(file):
+    with labs.destroyed(file, labs.topology(name, daemons)):
         labs.timed("apply", str(file))
         server = Place(f"ltk-{name}-hub", "")
         run("ip", "-n", server.namespace, "address", "add", f"{OUTSIDE}/16", "dev", "lo")
