@@ -84,7 +84,7 @@ def _inside(number: int) -> IPv4Address:
 def peer_of(number: int, key: bytes) -> PeerSettings:
     """What the server is told of the client of that number."""
     return PeerSettings(
-        name=f"client-{number}",
+        name=f"crowd-{number}",
         role=Role.CLIENT,
         public_key=encode_key(public_key_of(key)),
         preshared_key_file=None,
