@@ -130,12 +130,11 @@ def _scopes(topology: Topology) -> list[str]:
     return [scope for scope in scopes if netns.is_namespace(scope)]
 
 
-def flush_nat(topology: Topology, site: str) -> None:
-    """Have the site's router forget its mappings: those of connection tracking, and what it has learned.
+def flush_nat(scope: str) -> None:
+    """Have the router in this namespace forget its mappings: connection tracking's, and what it has learned.
 
     Nothing passes meanwhile: it would be learned by one of what the other still knows.
     """
-    scope = scope_of(topology.name, site)
     found = nftables.tables([scope], FAMILY, TABLE).get(scope, ())
     stores = [(kind, each[kind]["name"]) for each in found for kind in ("map", "set") if kind in each]
     if found:

@@ -73,7 +73,7 @@ def inject(topology: Topology, fault: Fault) -> InForce | None:
                 if lasts:
                     others = [each for each in there if each.fault != entry.fault]
                     fault_places.settle(now, [*others, entry])
-                fault_places.flush_nat(now, site)
+                fault_places.flush_nat(scope_of(now.name, site))
                 return entry if lasts else None
             case _:
                 fault_places.settle(now, [*there, entry])

@@ -15,16 +15,11 @@ from dataclasses import dataclass
 
 from harness import Lab, run_ltk
 
-from ltk.kernel import conntrack
+from ltk.reconcile import fault_places
 
 TABLE = "proof"
 DATA = 200  # bytes of an IP packet: more than any probe or handshake; pings here are larger
 NEW_PORT = 35000
-LEARNED = (
-    ("map", "mapped"),
-    ("map", "eim"),
-    ("set", "perm"),
-)  # of a router; not each has all
 PING = ["-s", "200"]  # an echo request that makes a datagram of data
 
 
@@ -178,11 +173,4 @@ def flush_nat(lab: Lab, site: str, *, new_ports: bool) -> None:
         # one host behind it, one port for whatever it sends: endpoint-independent as before
         rule = f"meta l4proto udp snat ip to {Places.of(lab).address[site]}:{NEW_PORT}"
         lab.run(site, "nft", "insert", "rule", "inet", "ltk", "mapping", *rule.split())
-    # What passes between two of these would be learned by one of what the other still knows.
-    off = "{ type filter hook prerouting priority raw; policy drop; }"
-    lab.run(site, "nft", "add", "chain", "inet", "ltk", "off", *off.split())
-    conntrack.flush(lab.scope(site))
-    for kind, name in LEARNED:
-        # not every kind of NAT has each
-        lab.run(site, "nft", "flush", kind, "inet", "ltk", name, check=False)
-    lab.run(site, "nft", "delete", "chain", "inet", "ltk", "off")
+    fault_places.flush_nat(lab.scope(site))

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cells import Cell, Way
-from flows import Places
+from flows import Places, flush_nat
 from harness import Lab, wait_for
 from looks import Look, Said, Side
-from routers import Tally, forget_everything, start_counting, tally
+from routers import Tally, start_counting, tally
 from streams import Stream, Traffic, traffic
 
 from ltk.cli.main import run as ltk
@@ -231,7 +231,9 @@ class Field:
         """Nothing passes between the two routers, and these forget: only the relay is left."""
         self._load("internet", CUT_BETWEEN)
         for lab in self._labs:
-            forget_everything(lab, [site for pair in self._in(lab) for site in pair.sites])
+            for pair in self._in(lab):
+                for site in pair.sites:
+                    flush_nat(lab, site, new_ports=False)
         relayed: set[Pair] = set()
 
         def is_relayed(course: Course, look: Look) -> bool:

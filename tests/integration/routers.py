@@ -1,4 +1,4 @@
-"""What the routers of a lab's sites have forwarded, by their own counters, and how to make them forget.
+"""What the routers of a lab's sites have forwarded, by their own counters.
 
 Each router counts what leaves its site for one other place and for the hub, and what it has let in from
 there: a datagram that its filter or its NAT refused is not among that.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows import DATA, flush_nat
+from flows import DATA
 from harness import Lab
 from streams import PAYLOAD
 
@@ -25,7 +25,6 @@ from ltk.kernel.nftables import (
     OBJECT_NAME,
     TABLE,
     U64,
-    tables,
 )
 
 COUNTER_BYTES, COUNTER_PACKETS = 1, 2  # NFTA_COUNTER_* of linux/netfilter/nf_tables.h
@@ -91,16 +90,3 @@ def tally(lab: Lab, site: str) -> Tally:
 def _datagrams(packets: int, size: int) -> int:
     """How many datagrams those were: what leaves together is one packet to a counter."""
     return max(packets, round((size - HEADERS * packets) / DATAGRAM))
-
-
-def forget_everything(lab: Lab, sites: list[str]) -> None:
-    """Make these routers forget what they track and what they have learned, as by a restart."""
-    stores = {scope: _stores(told) for scope, told in tables([*map(lab.scope, sites)], "inet", "ltk").items()}
-    nft.load({scope: "\n".join(each) + "\n" for scope, each in stores.items() if each})
-    for site in sites:
-        flush_nat(lab, site, new_ports=False)
-
-
-def _stores(told: list[dict[str, dict[str, str]]]) -> list[str]:
-    kinds = [(kind, each[kind]["name"]) for each in told for kind in ("map", "set") if kind in each]
-    return [f"flush {kind} inet ltk {name}" for kind, name in kinds]
