@@ -172,20 +172,15 @@ class Paths(Ways):
             active.last_heard = now
         elif (known := self._paths.by_endpoint.get(source)) is not None:
             if not known.was_heard:
-                known.found_by = self._search.describe()
+                known.found_by = self._search.found_by()
             known.was_heard = True
         elif self._config.may_be_direct:
             path = self._paths.add(Candidate(CandidateKind.PEER_REFLEXIVE, source), self._active_path)
             if path is not None:
-                path.found_by = self._search.describe() or self._found_beside(source)
+                path.found_by = self._search.found_by()
                 self._probe(path, now)
                 self._probe_active(now)  # the client may have moved
                 self._arm(now)
-
-    def _found_beside(self, source: Endpoint) -> str:
-        """How the path in use was found, where this is one more of those: each side chooses its own."""
-        beside = None if self._active is None else self._active.path
-        return beside.found_by if beside is not None and beside.endpoint.address == source.address else ""
 
     def replied(self, challenge: bytes, source: Place, now: float) -> Drop | None:
         """Take a PROBE_REPLY; only what was asked on that very path proves it."""

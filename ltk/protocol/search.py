@@ -150,6 +150,7 @@ class Search:
         "_ask_at",
         "_asks",
         "_awaited_until",
+        "_before",
         "_challenge",
         "_failures",
         "_local",
@@ -182,6 +183,7 @@ class Search:
         self._try_at = try_at
         self.held = Held(local.sockets)
         self.probes: Counter[str] = Counter()
+        self._before = ""  # what the last attempt that searched has to say of itself
         self._forget()
 
     def _forget(self) -> None:
@@ -220,6 +222,8 @@ class Search:
             self._starts = now + START_AFTER
             self._challenge = self._local.random(CHALLENGE_SIZE)
         self._theirs, self._target, self._allowed = theirs, target, allowed
+        if not (theirs.is_hard or self._local.nat.is_hard):
+            self._before = ""
 
     def stop(self) -> None:
         """Do nothing more in this attempt: there is a path."""
@@ -231,6 +235,7 @@ class Search:
     def end(self, used: int, now: float) -> list[int]:
         """The attempt is over; return which sockets are closed, of which none is `used`."""
         self._let_others()
+        self._before = self.describe() or self._before
         self._forget()
         return self.tidy(used, now)
 
@@ -262,6 +267,10 @@ class Search:
     def describe(self) -> str:
         """Return by which method something was found, and how many probes that took; "" for plain probing."""
         return f"{self.method}, {self.spent} probes" if self.spent else ""
+
+    def found_by(self) -> str:
+        """Return the same of what is heard from now: what this side sent before may have let it in."""
+        return self.describe() or self._before
 
     def next_moment(self) -> float:
         """Return when there is something to do."""

@@ -99,7 +99,9 @@ def test_a_hard_nat_is_passed_and_the_status_says_how(kind: str, course: Course)
         for one, other in (pair, pair[::-1]):
             told = course.crowd.told_of(one, other)
             assert told["path"] == "direct", told
-            assert METHODS[kind] in told["reason"], told
+            # One of 256 ports may happen to be the one that the server sees, to which all probe anyway.
+            by_chance = kind in "bf" and told["endpoint"] == course.crowd.told(other)["endpoint_observed"]
+            assert METHODS[kind] in told["reason"] or (by_chance and one == pair[1]), told
 
 
 def test_pairs_that_cannot_or_may_not_are_relayed_without_loss(course: Course) -> None:

@@ -151,14 +151,21 @@ def test_a_round_goes_on_to_its_end_and_no_further(late: float) -> None:
         assert one.ports == {}, "nothing stays open of a round in vain"
 
 
-def test_a_round_that_finds_nothing_is_followed_by_another() -> None:
+@pytest.mark.parametrize("in_vain", [1, 2])
+def test_a_round_that_finds_nothing_is_followed_by_another(in_vain: int) -> None:
+    """In the third one, what the other side has sent in the second lets in what it is sent."""
     world, a, b = pair(SYMMETRIC, PORT_RESTRICTED)
     flow = world.flow(a, b, 0.5)
     world.block(a, b)
-    world.run_until(lambda: bool(a.events_of(AttemptFailed)), ATTEMPT, "the first attempt to fail")
-    assert a.ports == {}, "nothing stays open of a round in vain"
+    for failed in range(1, in_vain + 1):
+        world.run_until(
+            lambda failed=failed: len(a.events_of(AttemptFailed)) == failed, AGAIN + ATTEMPT, "it to fail"
+        )
+        assert a.ports == {}, "nothing stays open of a round in vain"
     world.unblock(a, b)
-    world.run_until_direct(a, b, AGAIN)
+    world.run_until_direct(a, b, 2 * AGAIN)
+    for one, other in ((a, b), (b, a)):
+        assert "birthday" in one.status(other).reason
     assert flow.stop().lost == []
 
 
