@@ -57,10 +57,16 @@ os.close(terminal)
 print(os.waitstatus_to_exitcode(os.waitpid(shell, 0)[1]))
 """
 ATTACHER = """
-import fcntl, struct, sys
+import fcntl, struct, sys, time
+def addresses():
+    return open("/proc/sys/net/ipv6/conf/ltk-trio/addr_gen_mode").read()
+before, deadline = addresses(), time.monotonic() + 30
 with open("/dev/net/tun", "r+b", buffering=0) as device:
+    # TUNSETIFF with IFF_TUN, IFF_NO_PI and IFF_VNET_HDR of linux/if_tun.h
     fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", b"ltk-trio", 0x5001))
-"""  # TUNSETIFF with IFF_TUN, IFF_NO_PI and IFF_VNET_HDR of linux/if_tun.h: a carrier changes a device
+    while addresses() == before:
+        assert time.monotonic() < deadline, "the kernel has not seen that a program has attached"
+"""  # the first carrier of a device changes how it gets its addresses, for good
 HOLDER = f"""
 import socket, time
 taken = [socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6)]
