@@ -34,27 +34,31 @@ MOST_ROWS = 1000  # of a table; a hundred clients have ten thousand peers, and n
 def command(topology: str, watch: bool, exit_code: bool, output: str) -> int:
     """Show nodes, peers, which path carries the data and why, and what differs from the topology."""
     wanted = load(topology)
-    report = collect(wanted, topology)
+    # Who waits for a reason to speak is most of a large network, has nothing to tell, and takes long to list.
+    short = output != "json" and len(wanted.nodes) ** 2 > MOST_ROWS
+    report = collect(wanted, topology, short=short)
     if output == "json":
         emit(report)
     elif watch:
-        _watch(wanted, topology, report)
+        _watch(wanted, topology, report, short=short)
     else:
-        show(tables(report))
+        show(tables(report, short=short))
     return DRIFT_STATUS if exit_code and report["drift"] else 0
 
 
-def _watch(topology: Topology, word: str, report: dict[str, Any]) -> None:
+def _watch(topology: Topology, word: str, report: dict[str, Any], *, short: bool) -> None:
     from rich.live import Live
 
-    shown = tables(report)
+    shown = tables(report, short=short)
     with Live(shown, console=console_for(shown)) as live, contextlib.suppress(KeyboardInterrupt):
         while not threading.Event().wait(REFRESH):
-            live.update(tables(collect(topology, word)))
+            live.update(tables(collect(topology, word, short=short), short=short))
 
 
-def collect(topology: Topology, word: str) -> dict[str, Any]:
+def collect(topology: Topology, word: str, *, short: bool = False) -> dict[str, Any]:
     """The documented JSON of `status`; `word` is what the user calls the topology.
+
+    In `short` it is without the peers that no path was ever needed to.
 
     Raises InvalidInputError where the topology is not up at all.
     """
@@ -71,7 +75,7 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
     faults = listed(topology)
     down = {node: f"by the fault {entry.fault!r}" for node, entry in held(topology.name).items()}
     shown = [node for node in topology.nodes if topology.here in (None, node.name)]
-    told = _told_by_daemons(topology, down)
+    told = _told_by_daemons(topology, down, waiting=not short)
     addresses = {node.name: str(node.addresses[0].ip) for node in topology.nodes if node.addresses}
     nodes = [_node(node, told.get(node.name), addresses) | _program(topology, node) for node in shown]
     return {
@@ -85,7 +89,9 @@ def collect(topology: Topology, word: str) -> dict[str, Any]:
     }
 
 
-def _told_by_daemons(topology: Topology, held: Mapping[str, str]) -> dict[str, dict[str, Any] | str]:
+def _told_by_daemons(
+    topology: Topology, held: Mapping[str, str], *, waiting: bool
+) -> dict[str, dict[str, Any] | str]:
     """By node what its daemon tells, or why it tells nothing; they are asked side by side."""
     from ltk.kernel import paths
     from ltk.node.control import ask_each
@@ -93,7 +99,8 @@ def _told_by_daemons(topology: Topology, held: Mapping[str, str]) -> dict[str, d
 
     daemons = [node.name for node in topology.nodes if node.role not in (Role.WIREGUARD, Role.HOST)]
     asked = [node for node in daemons if node not in held]  # those that are would not answer
-    questions = [(paths.control_socket(topology.name, node), {"do": "status"}) for node in asked]
+    question: dict[str, object] = {"do": "status", "waiting": waiting}
+    questions = [(paths.control_socket(topology.name, node), question) for node in asked]
     answers = zip(asked, ask_each(questions, ANSWER_DEADLINE), strict=True)
     return {**held, **{node: str(told) if isinstance(told, LtkError) else told for node, told in answers}}
 
@@ -137,20 +144,17 @@ def _program(topology: Topology, node: Node) -> dict[str, Any]:
     return {"program": shown}
 
 
-def tables(report: dict[str, Any]) -> RenderableType:
-    """The report for a person."""
+def tables(report: dict[str, Any], *, short: bool) -> RenderableType:
+    """The report for a person, as `collect` gives it."""
     from rich.console import Group
     from rich.markup import escape
 
     from ltk.cli.fitting import Fitting
 
-    small = sum(len(node["peers"]) for node in report["nodes"]) <= MOST_ROWS
-    idle = 0
     rows: list[list[str]] = []
     for node in report["nodes"]:
         first = [node["name"], node["role"], node["address"] or "", _state(node["state"])]
-        peers = [peer for peer in node["peers"] if small or peer["path"] != "none"]
-        idle += len(node["peers"]) - len(peers)
+        peers = [peer for peer in node["peers"] if not short or peer["path"] != "none"]
         for peer in peers or [None]:
             rows.append([*first, *(_peer(peer) if peer else [""] * (len(COLUMNS) - len(first)))])
             first = [""] * len(first)
@@ -160,7 +164,7 @@ def tables(report: dict[str, Any]) -> RenderableType:
     programs = [_told(node) for node in report["nodes"] if "program" in node]
     keys = [node["public_key"] for node in report["nodes"] if "node" in report and "public_key" in node]
     own = [f"this machine is {report['node']}, public key {key}" for key in keys]
-    rest = [f"{idle} more peers have no path, as nothing was said to them; all: -o json"] if idle else []
+    rest = ["peers without a path, as nothing was said to them, are left out; all: -o json"] if short else []
     colour = "green" if report["state"] == "up" else "yellow"
     title = f"{report['topology']}: [{colour}]{report['state']}[/{colour}]"
     table = Fitting(COLUMNS, rows, wide_only=WIDE_ONLY, title=title)

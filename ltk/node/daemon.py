@@ -183,7 +183,8 @@ class Daemon:
     def _handle(self, request: Request, answer: Answer) -> None:
         match request:
             case {"do": "status"}:
-                told = status(self._config, self._engine, self._loop, self._drops)
+                waiting = request.get("waiting") is not False
+                told = status(self._config, self._engine, self._loop, self._drops, waiting=waiting)
                 answer(told | {"public_key": configuration.encode_key(self._engine.public_key)})
             case {"do": "why", "peer": name}:
                 answer(why(self._config, self._engine, name))

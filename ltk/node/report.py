@@ -37,9 +37,13 @@ from ltk.protocol.search import Method
 VERSION = 1
 
 
-def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]) -> dict[str, object]:
+def status(
+    config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str], *, waiting: bool = True
+) -> dict[str, object]:
     """The node at this moment. Bytes and packets are counted since the peer was configured, drops since
-    the daemon's start; `listen` is the UDP port that is bound."""
+    the daemon's start; `listen` is the UDP port that is bound. Without those `waiting` of the `peers`, only
+    those that there has been a reason for.
+    """
     now = time.monotonic()
     node = engine.node_status()
     counted = Counter({str(reason): count for reason, count in engine.drops.items()}) + drops
@@ -60,7 +64,7 @@ def status(config: DaemonConfig, engine: Engine, loop: Loop, drops: Counter[str]
         "nat": _nat(node.nat),
         "announcements": {"sent": node.announce_attempts, "acknowledged": node.announce_acks},
         "handshakes": dict(node.handshakes),
-        "peers": [_peer(peer) for peer in engine.status(now)],
+        "peers": [_peer(peer) for peer in engine.status(now, waiting=waiting)],
         "drops": dict(sorted(counted.items())),
         "pid": os.getpid(),
     }

@@ -427,10 +427,14 @@ class Engine:
         """Return the next event; None where there is no more."""
         return self._outbox.events.popleft() if self._outbox.events else None
 
-    def status(self, now: float) -> tuple[PeerStatus, ...]:
-        """Return the state of each peer, in the order of the configuration, then of their coming."""
+    def status(self, now: float, *, waiting: bool = True) -> tuple[PeerStatus, ...]:
+        """Return the state of each peer, in the order of the configuration, then of their coming.
+
+        Without those `waiting` only of the peers that there has been a reason for: see roster.
+        """
         everybody = self._peers.everybody(self._config.peers)
-        peers = (self._peers.shown(config.public_key) for config in everybody)
+        look = self._peers.shown if waiting else self._peers.get
+        peers = (look(config.public_key) for config in everybody)
         return tuple(peer_status(peer, self._local, now) for peer in peers if peer is not None)
 
     def status_of(self, name: str, now: float) -> PeerStatus | None:

@@ -42,7 +42,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> str:
             super().__init__(file=screen, force_terminal=True, width=width, color_system=None)
 
     monkeypatch.setattr("rich.console.Console", Terminal)
-    common.show(tables(REPORT))
+    common.show(tables(REPORT, short=False))
     return screen.getvalue()
 
 
@@ -67,7 +67,7 @@ def test_a_wide_terminal_has_all_columns_and_a_narrow_one_those_that_one_looks_f
 
 
 def test_a_pipe_has_all_columns_and_no_space_at_the_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    common.show(tables(REPORT))
+    common.show(tables(REPORT, short=False))
     lines = capsys.readouterr().out.splitlines()
     assert all(word in "\n".join(lines) for word in ALWAYS + WITH_ROOM)
     assert lines[0] == "office: up"

@@ -50,6 +50,7 @@ def test_of_many_clients_the_server_alone_is_a_peer_at_first(world: World) -> No
     names = ["server", *(peer.name for peer in peers)]
     assert [event.peer for _, event in node.events_of(PeerRegistered)] == names
     assert [status.name for status in node.engine.status(world.now)] == names
+    assert [status.name for status in node.engine.status(world.now, waiting=False)] == ["server"]
     assert node.status("c7").path == "none"
     assert node.engine.status_of("c7", world.now) == node.status("c7")
     assert node.engine.why(peers[7].public_key, world.now) == ()
