@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import PING, Flows, seen
-from harness import Lab, wait_for
+from harness import CAPTURE_ALL, Lab, wait_for
 
 from ltk.errors import LtkError
 from ltk.kernel import paths
@@ -169,7 +169,7 @@ class Crowd:
         Each of them begins with the Unix time of its packet.
         """
         file = self.lab.path.with_suffix(f".{place}.{device}.txt")
-        words = ["tcpdump", "--immediate-mode", "-l", "-tt", "-n", "-i", device, *expression]
+        words = ["tcpdump", *CAPTURE_ALL, "-l", "-tt", "-n", "-i", device, *expression]
         with file.open("w") as output, self.lab.running(place, *words, stdout=output) as process:
             assert process.stderr
             for line in process.stderr:

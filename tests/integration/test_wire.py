@@ -146,7 +146,7 @@ def test_tcp_through_a_delay_is_fast(distant: Lab) -> None:
 
 def test_bursts_cross_whole_and_where_packets_are_lost_each_travels_alone(distant: Lab) -> None:
     def longest() -> int:
-        with distant.capture("internet", "home", "tcp") as stop:
+        with distant.capture("internet", "home", "tcp", gaps=True) as stop:
             throughput(distant, "alice", "-t", "1")
             return longest_frame(stop())
 

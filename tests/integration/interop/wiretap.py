@@ -71,7 +71,7 @@ def tapped(place: Place, device: str, file: Path, expression: str = "udp") -> It
         yield lambda: list(_messages(file.read_bytes()))
         stop(process)
         rest = process.stdout.read()
-        assert "0 packets dropped by kernel" in rest, f"the capture is not whole:\n{rest}"
+        assert "\n0 packets dropped by kernel" in rest, f"the capture is not whole:\n{rest}"
 
 
 def _messages(capture: bytes) -> Iterator[Message]:
