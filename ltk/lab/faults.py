@@ -31,7 +31,8 @@ DEPARTURE = "type filter hook forward priority -300"
 TRANSLATION = "type nat hook postrouting priority 90"  # before srcnat (100), of which the first chain decides
 SMALL = 180  # bytes of a datagram (UDP's length); above all control frames, below any packet of 128 bytes
 COUNTED_TO = 2**31 - 1  # messages after which --nth begins anew
-FIRST_NEW_PORT, NEW_PORTS, NEW_BLOCKS = 34000, 500, 50  # apart from the ports of all other NATs of a lab
+# Apart from the ports of all other NATs of a lab, and from the ephemeral ones: it would keep a host's.
+FIRST_NEW_PORT, NEW_PORTS, NEW_BLOCKS = 61000, 500, 9
 
 _NAME = re.compile(r"(fault|stated)-([0-9]+)-([a-z]+)-([0-9a-f]{8})")
 # By the UDP payload: a type of one byte and three zeros, or STUN's magic cookie (RFC 8489, section 5).

@@ -19,7 +19,7 @@ from ltk.reconcile import fault_places
 
 TABLE = "proof"
 DATA = 200  # bytes of an IP packet: more than any probe or handshake; pings here are larger
-NEW_PORT = 35000
+NEW_PORT = 61000  # no ephemeral one
 PING = ["-s", "200"]  # an echo request that makes a datagram of data
 
 

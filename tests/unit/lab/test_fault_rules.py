@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def topology(text: str = FILE) -> Topology:
 
 
 HERE = topology()
+EPHEMERAL = (32768, 60999)  # net.ipv4.ip_local_port_range, unless somebody has set it
 
 
 def lab_of(given: Topology) -> Lab:
@@ -107,9 +109,20 @@ def test_the_nth_of_a_class_is_counted_last() -> None:
 
 def test_new_ports_are_for_routers_that_would_give_the_same_and_leave_forwarded_ones_alone() -> None:
     text = places("flush-nat office --new-ports")["office ports"]
-    assert text.index("sport 4500 return") < text.index(f"snat ip to {wan('office')}:36500-36999")
+    assert text.index("sport 4500 return") < text.index(f"snat ip to {wan('office')}:63500-63999")
     assert places("flush-nat carrier --new-ports") == {}
     assert places("flush-nat office") == {}
+
+
+def test_new_ports_are_none_that_a_host_has_by_itself_and_others_each_time() -> None:
+    blocks = [
+        tuple(map(int, re.findall(r":(\d+)-(\d+)", chain.text)[0]))
+        for number in range(1, 10)
+        for chain in chains(HERE, parse("flush-nat office --new-ports", HERE), number)
+    ]
+    assert len(set(blocks)) == 9
+    for first, last in blocks:
+        assert EPHEMERAL[1] < first <= last <= 65535, "the kernel keeps a port that is within the range"
 
 
 def test_a_chain_says_its_number_and_changes_its_name_with_its_rules() -> None:
