@@ -192,6 +192,7 @@ def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:
         _say(f"pictures: {picture}")
     if options.write_docs:
         report.write_document(result)
+        plot.draw(result, report.DOCUMENT.with_suffix(".png"))
         _say(f"written: {report.DOCUMENT}")
 
 
