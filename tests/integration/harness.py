@@ -19,8 +19,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE = 30.0  # seconds; generous, since machines are shared: no test passes or fails by the clock
-# Of tcpdump: whole super-packets, of which its own two MiB would hold eight while it waits for its turn.
-CAPTURE_ALL = ("--immediate-mode", "-s", "65550", "-B", "16384")
+# Of tcpdump: room for 8192 packets while it waits for its turn, and of super-packets the beginning alone.
+CAPTURE_ALL = ("--immediate-mode", "-s", "2048", "-B", "16384")
 
 
 def run_ltk(*arguments: str, status: int | None = 0, **keywords: Any) -> subprocess.CompletedProcess[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datagrams import INTERVAL
 from place import Place
 
 PORT = 5001
-STREAM_SIZE = 250  # bytes of a datagram of a stream
-STREAM_RATE = 1_000_000  # bits per second: 500 datagrams
-SCRIPT = str(Path(__file__).with_name("bulk.py"))
+SCRIPT, STREAM = (str(Path(__file__).with_name(name)) for name in ("bulk.py", "datagrams.py"))
 
 
 def transferred(source: Place, target: Place, address: str, size: int) -> None:
@@ -30,18 +28,16 @@ def transferred(source: Place, target: Place, address: str, size: int) -> None:
 @contextmanager
 def streaming(source: Place, target: Place, address: str, seconds: int) -> Iterator[Callable[[], None]]:
     """A stream of UDP datagrams while the body goes on; the value waits for its end: none may be missing."""
-    server = ("iperf3", "--server", "--one-off", "--forceflush")
-    options = ("--udp", "--bitrate", str(STREAM_RATE), "--length", str(STREAM_SIZE), "--time", str(seconds))
-    with target.running(*server) as receiver:
+    words = (address, str(PORT), str(seconds))
+    with target.running(sys.executable, STREAM, "receive", *words) as receiver:
         assert receiver.stdout
-        said = iter(receiver.stdout.readline, "")
-        assert any("Server listening" in line for line in said), "iperf3 does not listen"
-        with source.running("iperf3", "--client", address, "--json", *options) as sender:
+        assert receiver.stdout.readline() == "listening\n"
+        with source.running(sys.executable, STREAM, "send", *words) as sender:
 
             def finish() -> None:
-                output, _ = sender.communicate(timeout=seconds + 30)
-                total = json.loads(output)["end"]["sum"]
-                assert total["packets"] > seconds * STREAM_RATE / 8 / STREAM_SIZE * 0.9, output
-                assert total["lost_packets"] == 0, output
+                sent, _ = sender.communicate(timeout=seconds + 60)
+                received, _ = receiver.communicate(timeout=60)
+                assert received == sent, f"sent {sent}received {received}"
+                assert int(sent.split(",")[0]) > seconds / INTERVAL / 2, f"it was no dense stream: {sent}"
 
             yield finish

@@ -1,0 +1,68 @@
+"""A stream of UDP datagrams, to be run in two namespaces: datagrams.py receive|send ADDRESS PORT SECONDS.
+
+Whoever is stopped for a while goes on at the same pace, so that no queue overflows with what somebody is late
+with, and the receiver's own has room for seconds. What is missing then was lost on the way. Each prints how
+many datagrams it has sent or received, and the receiver which were missing or came twice.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+
+SIZE = 250  # bytes
+INTERVAL = 0.002  # seconds
+ROOM = 16 << 20  # bytes
+SO_RCVBUFFORCE = 33  # linux/asm-generic/socket.h
+DEADLINE = 60.0  # seconds without anything
+ASK_EVERY, ASKS = 0.1, 300  # seconds; whether all of it has arrived
+_NUMBER = struct.Struct("!I")  # of a datagram; the first is 1
+_END = _NUMBER.pack(0)
+
+
+def receive(address: str, port: int, _seconds: int) -> str:
+    """Count until the sender asks."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    numbers: Counter[int] = Counter()
+    with socket.socket(family, socket.SOCK_DGRAM) as inbox:
+        inbox.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
+        inbox.bind((address, port))
+        inbox.settimeout(DEADLINE)
+        print("listening", flush=True)
+        data, sender = inbox.recvfrom(SIZE)
+        while data != _END:
+            numbers[_NUMBER.unpack_from(data)[0]] += 1
+            data, sender = inbox.recvfrom(SIZE)
+        inbox.sendto(_END, sender)
+    last = max(numbers, default=0)
+    missing = [number for number in range(1, last) if number not in numbers]
+    twice = [number for number, count in numbers.items() if count > 1]
+    return f"{len(numbers)}, without {missing}, twice {twice}"
+
+
+def send(address: str, port: int, seconds: int) -> str:
+    """Send for so long, and ask until there is an answer."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as outbox:
+        outbox.connect((address, port))
+        number, due = 0, time.monotonic()
+        end = due + seconds
+        while (now := time.monotonic()) < end:
+            if now < due:
+                select.select([], [], [], due - now)
+            number += 1
+            outbox.send(_NUMBER.pack(number).ljust(SIZE))
+            due = max(due + INTERVAL, now)
+        for _ in range(ASKS):
+            outbox.send(_END)
+            if select.select([outbox], [], [], ASK_EVERY)[0]:
+                return f"{number}, without [], twice []"
+    raise AssertionError(f"no answer of {address} to {ASKS} questions")
+
+
+if __name__ == "__main__":
+    print({"receive": receive, "send": send}[sys.argv[1]](sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
