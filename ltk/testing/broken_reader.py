@@ -14,7 +14,7 @@ from ltk.node.tun import DeviceGoneError, Tun
 from ltk.protocol.messages import Buffer
 from ltk.testing.breaking import mutant, replace
 
-READ_DELAY = 0.010  # seconds
+READ_DELAY = 0.002  # seconds; twice that, for a read that finds nothing, is less than the pings are apart
 SCRAPE_PATIENCE = 1.5  # seconds
 
 
