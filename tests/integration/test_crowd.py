@@ -70,6 +70,7 @@ table inet crowd {
 PORT = 5000
 PAYLOAD = bytes(1000)  # bytes; a datagram with it is larger than anything else on the underlay
 EACH = 3  # datagrams of each client to each other in a round
+SETTLING = 300.0  # seconds; a path that was lost four times, on a busy machine, is not used again for 60 s
 STILL_WARM = 35.0  # seconds; a path is watched closely for 30 s after its last data
 PER_MINUTE = 10  # packets of an idle direct pair, each way
 
@@ -168,47 +169,66 @@ def test_ltk_ping_of_thirty_clients_hears_everybody_from_the_start(crowd: Crowd)
     assert None not in times
 
 
-def settle(crowd: Crowd) -> Counter[Pair]:
-    """Send until all but what has no other way is direct; what crossed the internet in the last round."""
+def settle(crowd: Crowd) -> dict[str, Counter[Pair]]:
+    """Send until all but what has no other way is direct; for each client, what crossed the internet in a
+    round in which the server carried nothing more of it.
 
-    def settled() -> Counter[Pair] | None:
+    Not the same round for all: a machine that is busy leaves one path or another in doubt for a moment, and
+    what is sent meanwhile takes both ways.
+    """
+    found: dict[str, Counter[Pair]] = {}
+
+    def settled() -> bool:
         arrived, crossed = crowd.round()
         assert set(arrived.values()) == {EACH}, "each datagram arrives once"
-        not_direct = [way for one in TUNNEL for way in astray(crowd, one, crossed)]
-        print(f"by the server: {not_direct}")
-        return None if not_direct else crossed
+        for one in TUNNEL.keys() - found.keys():
+            if by_the_server := astray(crowd, one, crossed):
+                print(f"{one}: {by_the_server}")
+            else:
+                found[one] = crossed
+        return len(found) == len(TUNNEL)
 
-    found: Counter[Pair] = wait_for(settled, "all pairs that can be to be direct, and no other relayed", 90)
+    wait_for(settled, "all pairs that can be to be direct, and no other relayed", SETTLING)
     return found
 
 
 def astray(crowd: Crowd, one: str, crossed: Counter[Pair]) -> list[str]:
-    """What of that which `one` sent to others, elsewhere, crossed the server though there is another way."""
+    """What of the data from and to `one` crossed the server though there is another way."""
     here, hub = crowd.site(one), crowd.site("hub")
-    others = [other for other in TUNNEL if crowd.site(other) != here]
-    relayed = [other for other in others if crossed[here, crowd.site(other)] == 0]
     neighbours = sum(crowd.site(other) == here for other in TUNNEL)
-    due = EACH * len(relayed) * neighbours
-    found = [f"{one} to {other}" for other in relayed if not has_hard_way(one, other)]
-    if crossed[here, hub] != due:
-        found.append(f"{one} to the server, {crossed[here, hub]} for {due}")
+    others = [other for other in TUNNEL if crowd.site(other) != here]
+    found = []
+    for word, at_server, pairs in (
+        ("from", (here, hub), [(here, crowd.site(other)) for other in others]),
+        ("to", (hub, here), [(crowd.site(other), here) for other in others]),
+    ):
+        relayed = [other for other, pair in zip(others, pairs, strict=True) if crossed[pair] == 0]
+        found += [f"all {word} {other}" for other in relayed if not has_hard_way(one, other)]
+        more = crossed[at_server] - EACH * len(relayed) * neighbours
+        found += [f"{more:+} {word} it"] if more else []
     return found
 
 
 def test_every_pair_is_direct_that_can_be_and_the_server_relays_the_others_alone(crowd: Crowd) -> None:
-    settle(crowd)
-    _, crossed = crowd.round()
     hub = crowd.site("hub")
-    for one in TUNNEL:
+    for one, crossed in settle(crowd).items():
+        here = crowd.site(one)
         if one.startswith("open"):
-            assert crossed[crowd.site(one), hub] == crossed[hub, crowd.site(one)] == 0, one
-    for one, other in itertools.permutations((name for name in TUNNEL if name.startswith("hard")), 2):
-        assert crossed[crowd.site(one), crowd.site(other)] == 0, "symmetric with symmetric has no way"
+            assert crossed[here, hub] == crossed[hub, here] == 0, one
+        if one.startswith("hard"):
+            others = [other for other in TUNNEL if other.startswith("hard") and other != one]
+            ways = [crossed[here, crowd.site(other)] for other in others]
+            assert not any(ways), "symmetric with symmetric has no way"
 
 
 def test_idle_pairs_cost_ten_packets_a_minute_and_the_server_nothing(crowd: Crowd) -> None:
     """All pairs idle at once, for three minutes; then every path is still there."""
-    direct = [pair for pair in settle(crowd) if crowd.site("hub") not in pair]
+    direct = {
+        (here, there)
+        for one, crossed in settle(crowd).items()
+        for here, there in crossed
+        if here == crowd.site(one) and there != crowd.site("hub")
+    }
     assert len(direct) > 500, "most pairs are direct"
     minutes, alone = [], []
     for minute in range(4):

@@ -28,7 +28,7 @@ def transferred(source: Place, target: Place, address: str, size: int) -> None:
 @contextmanager
 def streaming(source: Place, target: Place, address: str, seconds: int) -> Iterator[Callable[[], None]]:
     """A stream of UDP datagrams while the body goes on; the value waits for its end: none may be missing."""
-    words, ends = (address, str(PORT), str(seconds)), (source, target)
+    words = (address, str(PORT), str(seconds))
     with target.running(sys.executable, STREAM, "receive", *words) as receiver:
         assert receiver.stdout
         assert receiver.stdout.readline() == "listening\n"
@@ -37,8 +37,7 @@ def streaming(source: Place, target: Place, address: str, seconds: int) -> Itera
             def finish() -> None:
                 sent, _ = sender.communicate(timeout=seconds + 60)
                 received, _ = receiver.communicate(timeout=60)
-                full = [each.run("nstat", "-asz", "UdpRcvbufErrors", "Udp6RcvbufErrors") for each in ends]
-                assert received == sent, f"sent {sent}received {received}no room in sockets: {full}"
+                assert received == sent, f"sent {sent}received {received}"
                 assert int(sent.split(",")[0]) > seconds * DENSE, f"it was no dense stream: {sent}"
 
             yield finish
