@@ -35,7 +35,7 @@ def command(topology: str, watch: bool, exit_code: bool, output: str) -> int:
     """Show nodes, peers, which path carries the data and why, and what differs from the topology."""
     wanted = load(topology)
     # Who waits for a reason to speak is most of a large network, has nothing to tell, and takes long to list.
-    short = output != "json" and len(wanted.nodes) ** 2 > MOST_ROWS
+    short = output != "json" and len(_shown(wanted)) * len(wanted.nodes) > MOST_ROWS
     report = collect(wanted, topology, short=short)
     if output == "json":
         emit(report)
@@ -58,7 +58,7 @@ def _watch(topology: Topology, word: str, report: dict[str, Any], *, short: bool
 def collect(topology: Topology, word: str, *, short: bool = False) -> dict[str, Any]:
     """The documented JSON of `status`; `word` is what the user calls the topology.
 
-    In `short` it is without the peers that no path was ever needed to.
+    In `short` it is without the peers that nothing was said to.
 
     Raises InvalidInputError where the topology is not up at all.
     """
@@ -74,10 +74,11 @@ def collect(topology: Topology, word: str, *, short: bool = False) -> dict[str, 
         drift = [f"whether anything does is unknown: {error}"]
     faults = listed(topology)
     down = {node: f"by the fault {entry.fault!r}" for node, entry in held(topology.name).items()}
-    shown = [node for node in topology.nodes if topology.here in (None, node.name)]
     told = _told_by_daemons(topology, down, waiting=not short)
     addresses = {node.name: str(node.addresses[0].ip) for node in topology.nodes if node.addresses}
-    nodes = [_node(node, told.get(node.name), addresses) | _program(topology, node) for node in shown]
+    nodes = [
+        _node(node, told.get(node.name), addresses) | _program(topology, node) for node in _shown(topology)
+    ]
     return {
         "topology": topology.name,
         **({} if topology.here is None else {"node": topology.here}),
@@ -87,6 +88,11 @@ def collect(topology: Topology, word: str, *, short: bool = False) -> dict[str, 
         **unfinished(topology.name),
         "nodes": nodes,
     }
+
+
+def _shown(topology: Topology) -> list[Node]:
+    """All nodes of a lab; of real hosts this one."""
+    return [node for node in topology.nodes if topology.here in (None, node.name)]
 
 
 def _told_by_daemons(
@@ -145,7 +151,7 @@ def _program(topology: Topology, node: Node) -> dict[str, Any]:
 
 
 def tables(report: dict[str, Any], *, short: bool) -> RenderableType:
-    """The report for a person, as `collect` gives it."""
+    """The report for a person, as `collect` gives it, in `short` or not."""
     from rich.console import Group
     from rich.markup import escape
 
@@ -154,8 +160,7 @@ def tables(report: dict[str, Any], *, short: bool) -> RenderableType:
     rows: list[list[str]] = []
     for node in report["nodes"]:
         first = [node["name"], node["role"], node["address"] or "", _state(node["state"])]
-        peers = [peer for peer in node["peers"] if not short or peer["path"] != "none"]
-        for peer in peers or [None]:
+        for peer in node["peers"] or [None]:
             rows.append([*first, *(_peer(peer) if peer else [""] * (len(COLUMNS) - len(first)))])
             first = [""] * len(first)
     drift = [f"[yellow]differs:[/yellow] {escape(line)}" for line in report["drift"]]
@@ -164,7 +169,7 @@ def tables(report: dict[str, Any], *, short: bool) -> RenderableType:
     programs = [_told(node) for node in report["nodes"] if "program" in node]
     keys = [node["public_key"] for node in report["nodes"] if "node" in report and "public_key" in node]
     own = [f"this machine is {report['node']}, public key {key}" for key in keys]
-    rest = ["peers without a path, as nothing was said to them, are left out; all: -o json"] if short else []
+    rest = ["peers that nothing was said to are left out; all: -o json"] if short else []
     colour = "green" if report["state"] == "up" else "yellow"
     title = f"{report['topology']}: [{colour}]{report['state']}[/{colour}]"
     table = Fitting(COLUMNS, rows, wide_only=WIDE_ONLY, title=title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from commandline import Ltk
 
+from ltk.cli import status
 from ltk.errors import LtkError
 from ltk.kernel import paths
 from ltk.protocol.primitives import decode_key, encode_key, public_key_of
@@ -199,7 +201,8 @@ def up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert request.keys() == {"do", "waiting"}
         if path == paths.control_socket("small", "hub"):
             return LtkError("asking hub", "nobody listens")
-        return REPORT
+        peers = [peer for peer in REPORT["peers"] if request["waiting"] or peer["path"] != "none"]
+        return REPORT | {"peers": peers}
 
     def ask_each(questions: list[Any], deadline: float) -> list[dict[str, Any] | LtkError]:
         return [answer(*question) for question in questions]
@@ -256,12 +259,24 @@ def test_a_large_table_leaves_out_whom_nothing_was_said_to_and_says_so(
     out = ltk("status", file).out
     assert "silent-2" in out
     assert "left out" not in out
-    monkeypatch.setattr("ltk.cli.status.MOST_ROWS", 3)
+    monkeypatch.setattr(status, "MOST_ROWS", 3)
     out = ltk("status", file).out
     assert " hub " in out
     assert "silent-" not in out
-    assert "peers without a path, as nothing was said to them, are left out" in out
+    assert "peers that nothing was said to are left out" in out
     assert len(ltk("status", file, "-o", "json").data["nodes"][1]["peers"]) == 4
+
+
+def test_the_table_of_one_host_of_a_large_network_has_all_its_peers(
+    ltk: Ltk, file: Path, up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = status.load
+    monkeypatch.setattr(status, "load", lambda word: replace(load(word), here="alice"))
+    monkeypatch.setattr(status, "MOST_ROWS", 3)
+    monkeypatch.setitem(REPORT, "peers", [REPORT["peers"][0] | {"name": "silent", "path": "none"}])
+    out = ltk("status", file).out
+    assert "silent" in out
+    assert "left out" not in out
 
 
 def test_drift_has_a_status_of_its_own_for_those_who_ask(ltk: Ltk, file: Path, up: list[str]) -> None:
