@@ -15,12 +15,12 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ltk.errors import LtkError
 from ltk.lab.bench import Bench, benches
@@ -39,7 +39,7 @@ RESEND = (
 CERTAINTY = 1e-6  # the chance that a lossy link makes us miss what passes
 MAX_ROUNDS = 64
 SOCKETS = 8  # fresh mappings, from which the rule of their ports is read
-HAIRPIN_LOOKS = 3  # with fresh sockets, where the file says that the NAT turns packets around
+LOOKS = 3  # each with fresh sockets, before it is believed that a NAT does not do what the file says
 STEP = 8  # by at most this much do ports in sequence grow: hosts of the site take some as well
 BLOCK = 512
 QUIET_PORTS = range(2000, 5000)  # apart from what NATs hand out and from ephemeral ones
@@ -51,6 +51,7 @@ DNS = 53  # UDP port
 _DNS_IN_USE = threading.Lock()  # the one port that sites probed side by side have to share
 
 Endpoint: TypeAlias = tuple[str, int]
+_Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,20 @@ def declared(site: Site) -> Behaviour:
         nat.ports if nat.translates else None,
         nat.unsolicited,
     )
+
+
+def look_again(look: Callable[[], _Seen], said: object) -> _Seen:
+    """Return what is found, with fresh sockets each time, until it is as the file has `said`, or after LOOKS.
+
+    A NAT that gives a port once for each destination gives the same one again by chance: with few ports to
+    choose from, one look in some hundreds takes another socket's port, or what that has let in, for its own.
+    """
+    found = look()
+    for _ in range(LOOKS - 1):
+        if found == said:
+            break
+        found = look()
+    return found
 
 
 class _Probe:
@@ -172,11 +187,12 @@ class _Probing:
                 return Behaviour(self._what_gets_out())
             translated = mapped != first.own
             only = self.site.one_to_one is not None and len(self.site.hosts) == 1
+            said = declared(self.site)
             return Behaviour(
                 UdpPolicy.ALLOW,
-                self._mapping(outside) if translated else NatMapping.NONE,
-                None if only else self._filtering(outside),
-                self._hairpin(outside) if translated else None,
+                look_again(lambda: self._mapping(outside), said.mapping) if translated else NatMapping.NONE,
+                None if only else look_again(lambda: self._filtering(outside), said.filtering),
+                look_again(lambda: self._hairpin(outside), said.hairpin) if translated else None,
                 self._ports(outside[0]) if translated and not only else None,
                 None if self.site.one_to_one else self._unsolicited(outside),
             )
@@ -225,14 +241,8 @@ class _Probing:
     def _hairpin(self, outside: Sequence[_Probe]) -> bool:
         """RFC 5780, section 4.5: a neighbour's packets to my mapped address come in, from *its* public one.
 
-        Anything short of what the file says is a difference, so it is the weaker that counts. A NAT that
-        gives a port once for each destination may lead it to another socket, by chance: with few ports to
-        choose from, one look in some hundreds says nothing.
+        Anything short of what the file says is a difference, so it is the weaker that counts.
         """
-        looks = HAIRPIN_LOOKS if self.site.nat.hairpin else 1
-        return any(self._turns_around(outside) for _ in range(looks))
-
-    def _turns_around(self, outside: Sequence[_Probe]) -> bool:
         probe, neighbour = self._inside(), self._inside(1)
         mapped = self._must(self._ask(probe, outside[0]))
         (tokens,) = self._after(outside[0], mapped, probe, [(neighbour, mapped)])

@@ -131,7 +131,7 @@ def test_no_more_is_sent_than_each_method_may(course: Course) -> None:
 
 
 def test_of_a_round_of_sockets_only_those_stay_open_that_were_found(course: Course) -> None:
-    """The main socket has sent a probe like the 256 of a round: once in so many rounds it is the one found."""
+    """The main socket has sent a probe like the 256 of a round: once in so many rounds it is that one."""
     listed = {
         one: course.crowd.lab.run(one, "ss", "-Huan").stdout.splitlines()
         for one, _ in pairs_of("b") + pairs_of("f")
