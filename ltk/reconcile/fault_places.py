@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ltk.errors import InvalidInputError
 from ltk.kernel import conntrack, netns, nft, nftables
 from ltk.lab.names import FAULTS
+from ltk.node.control import NobodyListensError
 from ltk.reconcile.kept_faults import InForce, fold, keep, kept, with_faults
 from ltk.reconcile.resources import scope_of
 from ltk.reconcile.rules import FAMILY, TABLE
@@ -55,8 +56,12 @@ def held(topology: str) -> dict[str, InForce]:
     """By node, what keeps its daemon from running."""
     if not supervisor.is_running(topology):
         return {}
+    try:
+        listed = supervisor.nodes(topology)
+    except NobodyListensError:
+        return {}  # it has ended since
     found = {}
-    for node in supervisor.nodes(topology):
+    for node in listed:
         if node.fault is not None:
             number, stated, words = node.fault.split(" ", 2)
             found[node.name] = InForce(int(number), words, stated == "stated")

@@ -127,7 +127,8 @@ def test_a_first_apply_that_nobody_confirms_leaves_nothing(lab: Callable[..., La
     made = lab(THREE, apply=False)
     told = run_ltk("apply", str(made.path), "--confirm", "1s").stderr
     assert f"ltk confirm {made.name}" in told
-    wait_for(lambda: twenty.everything(made) == {} and not guards(made), "everything to go")
+    wait_for(lambda: not guards(made), "the guard to undo it, and to go")
+    assert twenty.everything(made) == {}
 
 
 def test_a_confirmed_change_stays_and_others_wait_for_that(three: Lab) -> None:

@@ -92,7 +92,7 @@ def course() -> Iterator[Course]:
 def test_a_hard_nat_is_passed_and_the_status_says_how(kind: str, course: Course) -> None:
     for pair in pairs_of(kind):
         used = course.used[pair]
-        assert used.is_direct, f"{pair}, {KINDS[kind]}: {used}"
+        assert used.took_the_direct_way, f"{pair}, {KINDS[kind]}: {used}"
         assert course.first[pair] == FIRST, (
             f"{pair}: {FIRST - course.first[pair]} of the first pings were lost"
         )

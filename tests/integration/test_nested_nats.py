@@ -107,9 +107,12 @@ def test_two_nats_in_a_row_are_as_the_stricter_of_them(lab: Callable[..., Lab]) 
             f"{inner} behind {outer} and bob to be direct, both ways",
             90,
         )
+        observed = next(each for each in made.status()["nodes"] if each["name"] == here)["endpoint_observed"]
         for way in ways:
             peer = made.peer(*way)
-            assert ("birthday" in peer["reason"]) is searches, f"{inner} behind {outer}: {peer}"
+            # One of 256 ports may happen to be the one that the server sees, which bob probes anyway.
+            by_chance = way[0] == "bob" and searches and peer["endpoint"] == observed
+            assert by_chance or ("birthday" in peer["reason"]) is searches, f"{inner} behind {outer}: {peer}"
         wait_for(
             lambda here=here: 2 * COUNT <= spent(made, here, 9, INTERNET)[0] < 4 * COUNT,
             f"the data of {inner} behind {outer} to avoid the hub",

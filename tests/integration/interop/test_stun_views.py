@@ -126,23 +126,34 @@ def in_words_of_rfc5780(found: dict[str, Any]) -> dict[str, Any]:
     return {"mapping": mapping, "filtering": filtering, "hairpin": found["hairpin"] is not False}
 
 
+def looked_at(
+    look: Callable[[str], Any], at_once: int, expected: dict[str, Any], few: set[str]
+) -> dict[str, Any]:
+    """What a program says of the NAT in front of each host, so many at once.
+
+    Of 512 ports a NAT gives by chance two destinations the same, once in some hundreds of looks, and then it
+    looks like another one: of those with so `few`, one that is not as expected is looked at once more.
+    """
+    with ThreadPoolExecutor(at_once) as pool:
+        found = dict(zip(expected, pool.map(look, expected), strict=True))
+    return found | {host: look(host) for host in few if found[host] != expected[host]}
+
+
 def test_others_see_of_every_preset_what_ltk_nat_sees(lab: Callable[..., Lab], tmp_path: Path) -> None:
     made = lab(topology())
     told = json.loads(run_ltk("nat", made.name, "-o", "json").stdout)["sites"]
     found = {each["name"]: each["found"] for each in told if each["name"] != "cloud"}
     hosts = {site: f"h{site[1:]}" for site in found}
     assert len(hosts) == len(NATS)
+    words = {hosts[site]: in_classic_words(found[site]) for site in found}
+    views = {hosts[site]: in_words_of_rfc5780(found[site]) for site in found}
+    few = {hosts[site] for site in found if found[site]["ports"] == "block-512"}
     with coturn(made, tmp_path) as server:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            words = list(pool.map(lambda host: classic(made, host, server), hosts.values()))
-        with ThreadPoolExecutor(len(hosts)) as pool:
-            seen = list(pool.map(lambda host: discovered(made, host, server), hosts.values()))
-    assert dict(zip(NATS, words, strict=True)) == {
-        nat: in_classic_words(found[site]) for nat, site in zip(NATS, hosts, strict=True)
-    }
-    assert dict(zip(NATS, seen, strict=True)) == {
-        nat: in_words_of_rfc5780(found[site]) for nat, site in zip(NATS, hosts, strict=True)
-    }
+        heard = looked_at(lambda host: classic(made, host, server), AT_ONCE, words, few)
+        seen = looked_at(lambda host: discovered(made, host, server), len(hosts), views, few)
+    nats = dict(zip(hosts.values(), NATS, strict=True))
+    assert {nats[host]: heard[host] for host in heard} == {nats[host]: words[host] for host in words}
+    assert {nats[host]: seen[host] for host in seen} == {nats[host]: views[host] for host in views}
 
 
 def reflexive(lab: Lab, host: str, port: int, *options: str) -> str | None:
