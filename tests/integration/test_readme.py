@@ -31,7 +31,7 @@ MEASURED = (
     (re.compile(r"\b[1-9]\d*(?= probes\b)"), "#"),
     (re.compile(r"(?<= of )\d+(?= packets: )"), "#"),
     (re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])"), "#"),  # a decimal, which an address is not
-    (re.compile(r"\b[\d#]+ (?:B|[KMG]iB)(?!\w)"), "# bytes"),
+    (re.compile(r"(?<![\w.#])[\d#]+ (?:B|[KMG]iB)(?!\w)"), "# bytes"),
     (re.compile(r"\b\d+(?= ?(?:ms|s|created|removed)\b)"), "#"),
     (re.compile(r"packets [1-9]\d* bytes \d+"), "packets # bytes #"),  # none is another matter than some
     (re.compile(r'"(\w+_(?:s|ms|bytes|packets)|listen|netlink|nft|sysctl)": [\d.#]+'), r'"\1": #'),
@@ -150,3 +150,7 @@ def test_what_matters_is_not_masked(printed: str) -> None:
         "packets 0 bytes 0",
     ]
     assert shape(printed) not in shapes(right)
+
+
+def test_a_size_is_masked_whatever_its_unit() -> None:
+    assert shape("direct 972 B 1.0 KiB") == shape("direct 1.0 KiB 972 B") == "direct # bytes # bytes"

@@ -23,7 +23,7 @@ HUB, ALICE = "10.0.0.1", "10.0.0.2"
 IDLE_TIME = 5.0  # seconds
 IDLE_SHARE = 0.02  # of one core, each daemon
 ADDED_ROUND_TRIP = 1.0  # milliseconds at the median
-WINDOWS = 5  # of which the best counts: others use the machine too, but a reader that is late is late in all
+WINDOWS = 12  # of which the best counts: others use the machine too, but a reader that is late is late in all
 STOP_TIME = 1.0  # seconds
 
 TICKS = os.sysconf("SC_CLK_TCK")  # in a second, of /proc/PID/stat
