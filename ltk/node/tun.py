@@ -26,7 +26,7 @@ from collections import Counter
 from pathlib import Path
 
 from ltk.errors import BusyError, LtkError, MissingError
-from ltk.kernel import offloads
+from ltk.kernel import carrier, offloads
 from ltk.protocol.messages import Buffer
 from ltk.protocol.vnet import VNET_SIZE
 
@@ -81,7 +81,8 @@ class Tun:
     def attach(cls, name: str, drops: Counter[str], *, with_headers: bool = False) -> Tun:
         """Attach to the existing, persistent device `name` of the current namespace.
 
-        With `with_headers`, packets lie behind virtio headers, and what the kernel has of offloads is on.
+        If it is up, what is sent to it from then on is carried. With `with_headers`, packets lie behind
+        virtio headers, and what the kernel has of offloads is on.
         Raises DeviceGoneError when there is none, BusyError when another process holds it,
         MissingError without TUN support or the privilege. Creates nothing.
         """
@@ -94,7 +95,8 @@ class Tun:
                 doing, f"{CLONE_DEVICE}: {error.strerror}", hint="It needs root and the kernel module tun."
             ) from None
         try:
-            _set_interface(descriptor, name, doing, IFF_VNET_HDR if with_headers else 0)
+            with carrier.awaited(name):
+                _set_interface(descriptor, name, doing, IFF_VNET_HDR if with_headers else 0)
             _, flags = IFREQ.unpack(fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size)))
             # Had the device been deleted since we looked, the kernel would have made another one for
             # us; that one is not persistent and goes again as the descriptor is closed.

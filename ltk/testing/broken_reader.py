@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
 from collections import Counter
 
+from ltk.kernel import carrier
 from ltk.node.loop import Loop
 from ltk.node.scrape import _Client
 from ltk.node.tun import DeviceGoneError, Tun
@@ -62,6 +64,12 @@ def _blocking_read() -> None:
         make(tun, name, descriptor, drops, offloads)
 
     replace(Tun, "__init__", make_blocking)
+
+
+@mutant("tun-without-carrier")
+def _without_carrier() -> None:
+    """Whoever has attached begins at once, whether the kernel carries what is sent or drops it."""
+    replace(carrier, "awaited", contextlib.nullcontext)
 
 
 @mutant("tun-exit-on-interrupt")

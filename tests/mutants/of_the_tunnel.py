@@ -5,6 +5,7 @@ from __future__ import annotations
 from proof import Proof
 
 TUN = "tests/integration/test_tun_reader.py"
+CARRIER = "tests/integration/test_carrier.py"
 NODE = "tests/unit/node"
 KINDS = "tests/integration/test_nat_kinds.py"
 MATRIX = (
@@ -23,6 +24,7 @@ ATTACKER = (
     "tests/integration/test_attacker.py::test_an_attacker_who_hears_everything_and_is_anybody_changes_nothing"
 )
 BROKEN_IN_PYTEST = (
+    CARRIER,
     KINDS,
     CHECKS,
     FAULTS,
@@ -66,6 +68,11 @@ PROOFS = (
         "tun-exit-on-deletion",
         f"{TUN}::test_a_deleted_device_is_made_again_under_the_same_daemon_and_sessions",
         "a daemon ended with its device",
+    ),
+    Proof(
+        "tun-without-carrier",
+        f"{CARRIER}::test_a_device_that_the_kernel_turns_on_late_is_awaited",
+        "what was sent is lost",
     ),
     Proof(
         "session-no-replay-window",
