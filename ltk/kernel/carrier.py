@@ -24,7 +24,7 @@ IFREQ = struct.Struct("16sH22x")  # struct ifreq of linux/if.h: name, flags
 IFF_UP, IFF_RUNNING = 0x1, 0x40  # linux/if.h
 
 NETLINK_ROUTE, RTMGRP_LINK, RTM_NEWLINK = 0, 0x1, 16  # linux/netlink.h, linux/rtnetlink.h
-LINK = struct.Struct("=IHHII" + "BxHiII")  # struct nlmsghdr, struct ifinfomsg
+LINK = struct.Struct("=IHHIIBxHiII")  # struct nlmsghdr, struct ifinfomsg
 CHUNK = 1 << 16  # bytes
 
 

@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from harness import DEADLINE, wait_for
@@ -62,26 +63,30 @@ def carries(tun: Tun, address: str) -> bool:
 
 
 def test_nothing_is_lost_of_what_is_sent_at_once(devices: list[str]) -> None:
-    attached = ((number, Tun.attach(name, Counter())) for number, name in enumerate(devices))
-    assert [number for number, tun in attached if not carries(tun, outside(number, 2))] == []
+    lost = []
+    for number, name in enumerate(devices):
+        with closing(Tun.attach(name, Counter())) as tun:
+            if not carries(tun, outside(number, 2)):
+                lost.append(name)
+    assert lost == []
 
 
 def test_a_device_that_the_kernel_turns_on_late_is_awaited(devices: list[str]) -> None:
     """Late as on a machine whose devices are being changed: until then all that is sent is dropped."""
-    first = Tun.attach(devices[0], Counter())
-    fcntl.ioctl(first, TUNSETCARRIER, struct.pack("i", 0))
-    wait_for(lambda: running() == [], "the device to be without carrier")
-    assert not carries(first, outside(0, 2))
-    on = threading.Timer(LATE, lambda: fcntl.ioctl(first, TUNSETCARRIER, struct.pack("i", 1)))
-    with carrier.awaited(devices[0]):
-        on.start()
-    carried = carries(first, outside(0, 3))
-    on.join(DEADLINE)
+    with closing(Tun.attach(devices[0], Counter())) as first:
+        fcntl.ioctl(first, TUNSETCARRIER, struct.pack("i", 0))
+        wait_for(lambda: running() == [], "the device to be without carrier")
+        assert not carries(first, outside(0, 2))
+        on = threading.Timer(LATE, lambda: fcntl.ioctl(first, TUNSETCARRIER, struct.pack("i", 1)))
+        with carrier.awaited(devices[0]):
+            on.start()
+        carried = carries(first, outside(0, 3))
+        on.join(DEADLINE)
     assert carried, "what was sent is lost"
 
 
 def test_a_device_that_is_down_is_not_awaited(devices: list[str]) -> None:
     subprocess.run(["ip", "link", "set", devices[0], "down"], check=True)
-    tun = Tun.attach(devices[0], Counter())
-    subprocess.run(["ip", "link", "set", devices[0], "up"], check=True)
-    assert carries(tun, outside(0, 2))
+    with closing(Tun.attach(devices[0], Counter())) as tun:
+        subprocess.run(["ip", "link", "set", devices[0], "up"], check=True)
+        assert carries(tun, outside(0, 2))
