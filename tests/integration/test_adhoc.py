@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from echoes import pinging
 from flows import PING, Flows, seen
 from harness import Lab, run_ltk, wait_for
-from machines import PORT, YAML, Machines, pinging, wait_for_answers
+from machines import PORT, YAML, Machines
 
 LATE = float(os.environ.get("LTK_SERVER_LATE", "10"))  # seconds after its clients; a release tries 65
 ALICE, BOB, SERVER = "10.0.0.2", "10.0.0.3", "10.0.0.1"
@@ -44,8 +45,8 @@ def test_three_commands_make_a_network_also_when_the_server_comes_late(machines:
         eve = stack.enter_context(machines.join("eve", hub, "10.0.0.4/24", key=wrong))
         for each in (alice, bob):
             each.hear("ltk0 is up")
-        to_server = stack.enter_context(pinging(machines, "alice", SERVER))
-        to_bob = stack.enter_context(pinging(machines, "alice", BOB, *PING))
+        to_server = stack.enter_context(pinging(machines.lab, "alice", SERVER))
+        to_bob = stack.enter_context(pinging(machines.lab, "alice", BOB, *PING))
         told = alice.hear(f"no answer from {hub}:{PORT} after ")
         assert "secret" in told
         wait_for(lambda: time.monotonic() - began > LATE, "the server is late", LATE + 30)
@@ -57,8 +58,8 @@ def test_three_commands_make_a_network_also_when_the_server_comes_late(machines:
         bob.hear(f"server reached, observed as {places['office']}:")
         server.hear(f"{ALICE} has joined, seen at {places['home']}:")
         server.hear(f"{BOB} has joined, seen at {places['office']}:")
-        wait_for_answers(to_server, 5)
-        wait_for_answers(to_bob, 5)
+        to_server.wait_for_more(5)
+        to_bob.wait_for_more(5)
         direct = alice.hear(f"direct path to {BOB} established, ")
         assert 15 <= float(direct.split()[-2]) <= 500, direct  # the links have 20 ms there and back
         bob.hear(f"direct path to {ALICE} established, ")
@@ -67,7 +68,7 @@ def test_three_commands_make_a_network_also_when_the_server_comes_late(machines:
         assert flows.counted()["home_hub"] > 0, "the first went by the relay"
 
         before = flows.counted()
-        wait_for_answers(to_bob, 25)
+        to_bob.wait_for_more(25)
         spent = {name: packets - before[name] for name, packets in flows.counted().items()}
         assert min(spent["home_office"], spent["office_home"]) >= seen(25)
         assert spent["home_hub"] <= 5, "data by way of the server, which pings to it are none of"
@@ -125,20 +126,20 @@ def test_a_server_that_restarts_is_found_again_and_a_direct_pair_loses_nothing(m
         bob = stack.enter_context(machines.join("bob", hub, f"{BOB}/24"))
         for each in (alice, bob):
             each.hear("server reached")
-        to_bob = stack.enter_context(pinging(machines, "alice", BOB))
-        stack.enter_context(pinging(machines, "alice", SERVER))
+        to_bob = stack.enter_context(pinging(machines.lab, "alice", BOB))
+        stack.enter_context(pinging(machines.lab, "alice", SERVER))
         alice.hear(f"direct path to {BOB} established")
         # Each end changes over when it has a proof of its own. What the server still has in hand for the
         # later one dies with it: only from here on are they a direct pair.
         bob.hear(f"direct path to {ALICE} established")
-        wait_for_answers(to_bob, 5)
+        to_bob.wait_for_more(5)
         server.stop(signal.SIGKILL)
         # Nobody says goodbye. Pings that are not answered tell it, then a handshake that is not.
         alice.hear(f"server lost: no answer from {hub}:{PORT}", 60)
         again = stack.enter_context(machines.serve("hub"))
         alice.hear(f"server reached again, at {hub}:{PORT}", 60)
         again.hear(f"{ALICE} has joined", 60)
-        wait_for_answers(to_bob, 5)
+        to_bob.wait_for_more(5)
         assert to_bob.missing() == []
 
 
@@ -148,7 +149,7 @@ def test_two_clients_with_one_address_are_told_of_at_the_server(machines: Machin
         server = stack.enter_context(machines.serve("hub"))
         for host in ("alice", "bob"):
             stack.enter_context(machines.join(host, hub, f"{ALICE}/24")).hear("ltk0 is up")
-            stack.enter_context(pinging(machines, host, SERVER))
+            stack.enter_context(pinging(machines.lab, host, SERVER))
         told = server.hear(f"{ALICE} is at ", 120)
         assert "do two clients have that address?" in told
 
