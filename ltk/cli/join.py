@@ -38,6 +38,9 @@ def command(
     The server need not run yet: it is looked for until it answers. Each client needs an address of its
     own, in the server's subnet.
     """
+    from ltk.node import lean
+
+    lean.without_ifma()
     from ltk.node import adhoc
     from ltk.protocol.config import P2p
 

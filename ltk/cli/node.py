@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -16,9 +18,5 @@ def command(config: Path, needs_device: bool) -> None:
     This is what a service manager runs; it is told through NOTIFY_SOCKET when the node is ready. The
     device has to exist: `ltk apply` makes it, writes CONFIG and starts the daemon.
     """
-    from ltk.node import lean
-
-    lean.without_openssl_hashes()
-    from ltk.node import daemon
-
-    daemon.run(config, needs_device=needs_device)
+    options = ["--needs-device"] if needs_device else []
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "ltk.node", str(config), *options])

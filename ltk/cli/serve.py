@@ -32,6 +32,9 @@ def command(listen: str, address: str, secret_file: str | None, device: str | No
     Whoever has the secret can `ltk join`, at any address of the subnet. The server introduces its clients
     to each other, and relays what they cannot say directly.
     """
+    from ltk.node import lean
+
+    lean.without_ifma()
     from ltk.node import adhoc
 
     own = tunnel_address(address)

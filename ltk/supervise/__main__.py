@@ -53,6 +53,9 @@ def main() -> int:
 def _supervise(topology: str, ready: int, turn: int) -> None:
     """Tell the pipe `ready` when this listens, and close `turn`, with which nobody else starts another."""
     # Imported before the first fork, so that the daemons share the pages; and after the caller was let go.
+    from ltk.node import lean
+
+    lean.without_ifma()
     from ltk.node.prepare import prepare
     from ltk.supervise.client import READY_DEADLINE
     from ltk.supervise.supervisor import Supervisor
