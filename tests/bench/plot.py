@@ -56,3 +56,4 @@ def _bars(axis: Any, result: dict[str, Any], metric: Metric) -> None:
     axis.set_yticks(range(len(found)), list(found))
     axis.invert_yaxis()
     axis.set_title(metric.title)
+    axis.locator_params(axis="x", nbins=5)  # more, and their numbers run into each other
