@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 from drifts import CLIENTS, FOUR, IN_PLACE, NAMESPACES, ROUTERS
-from figures import Figure, judge
+from figures import Figure, Processors, judge
 from harness import Lab, run_ltk, wait_for
 from neighbourhood import beside, put_beside
 from test_destroy import is_supervisor
@@ -34,6 +34,7 @@ def test_drift_of_every_kind_is_undone_and_what_is_not_ltks_is_untouched(
     for place in (*CLIENTS, *ROUTERS):
         put_beside(made, place)
     before = beside(made, (*CLIENTS, *ROUTERS))
+    began = Processors.now()
     figures = []
     with watching(made.name, "--fix") as watcher:
         for drift in IN_PLACE:
@@ -45,7 +46,7 @@ def test_drift_of_every_kind_is_undone_and_what_is_not_ltks_is_untouched(
     assert after == before
     for source, target in (("alice", "10.68.0.3"), ("bob", "10.68.0.4"), ("carol", "10.68.0.1")):
         wait_for(lambda s=source, t=target: made.ping(s, t, "-W", "1", count=1)["received"], "them to talk")
-    judge(record_property, figures, len(CLIENTS))
+    judge(record_property, figures, len(CLIENTS), began)
 
 
 def test_a_killed_supervisor_is_started_again_with_all_that_it_kept(lab: Callable[..., Lab]) -> None:
