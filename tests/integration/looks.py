@@ -36,7 +36,7 @@ class Side:
 
     before: Said
     after: Said
-    carried: int  # datagrams that it had to send
+    carried: int  # datagrams of its own that the other has heard
     counted: Tally
 
     @property

@@ -299,25 +299,30 @@ class Field:
         self._for_a_while(
             lambda course: all(n in course.data.echoed for n in numbers[course]), self.courses, LATE
         )
+        # What has been heard by now was counted before that. Of what is heard while the counters are read,
+        # and while status is asked, nobody knows.
+        heard = {
+            course: [
+                sum(n in places for n in numbers[course])
+                for places in (course.data.arrived, course.data.echoed)
+            ]
+            for course in self.courses
+        }
         after = [self._tallies(course) for course in self.courses]
         # What was said last is what was said first of the next look: a change in between will show.
         self._told = said_then = self._said()
         found = {}
         for number, course in enumerate(self.courses):
-            arrived, echoed = (
-                sum(n in heard for n in numbers[course])
-                for heard in (course.data.arrived, course.data.echoed)
-            )
             a, b = (
                 Side(
                     said[course][i],
                     said_then[course][i],
-                    (LOOK, arrived)[i],
+                    heard[course][i],
                     after[number][i] - before[number][i],
                 )
                 for i in (0, 1)
             )
-            found[course] = Look(LOOK, echoed, (a, b))
+            found[course] = Look(LOOK, b.carried, (a, b))
         return found
 
     def _said(self) -> dict[Course, tuple[Said, Said]]:
