@@ -10,6 +10,7 @@ from harness import Lab, run_ltk, wait_for
 
 MTU = 1380  # bytes; the tunnel's default
 IP_AND_ICMP = 28  # bytes of headers in front of a ping's payload
+IPERF = 5201  # its port
 SMALLEST_PACKET = 20  # bytes; an IP header and nothing else
 
 
@@ -18,7 +19,7 @@ def server(quickstart: Lab) -> Lab:
     """Quickstart with an iperf3 server on bob, ready for connections."""
     with quickstart.running("bob", "iperf3", "-s"):
         listening = quickstart.command("bob", "ss", "-ltn")
-        wait_for(lambda: ":5201" in subprocess.check_output(listening, text=True), "iperf3 to listen")
+        wait_for(lambda: f":{IPERF}" in subprocess.check_output(listening, text=True), "iperf3 to listen")
         yield quickstart
 
 
@@ -34,14 +35,29 @@ def test_tcp_runs_for_ten_seconds(server: Lab, reverse: bool) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["alice-to-bob", "bob-to-alice"])
 def test_udp_runs_for_ten_seconds_without_loss(server: Lab, reverse: bool) -> None:
-    """At a rate that a loaded machine of two cores can do: every single datagram arrives."""
+    """At a rate that a loaded machine of two cores can do: every single datagram arrives.
+
+    What iperf3 leaves in its own socket until there is no more room has arrived: the kernel counts that.
+    """
+    receiver = "alice" if reverse else "bob"
+    before = not_taken(server, receiver)
     words = ["iperf3", "-c", "10.0.0.3", "-u", "-b", "5M", "-l", "1200", "-t", "10", "-J"]
     words += ["-R"] if reverse else []
     end = json.loads(run_ltk("exec", "quickstart", "alice", "--", *words).stdout)["end"]
     received = end["sum"]
     assert received["seconds"] > 9
     assert received["packets"] > 4000
-    assert received["lost_packets"] == 0
+    assert received["lost_packets"] <= not_taken(server, receiver) - before
+
+
+def not_taken(lab: Lab, node: str) -> int:
+    """Datagrams for which a program in the node's namespace other than ltk has left no room in its socket."""
+    counted = lab.run(node, "cat", "/proc/net/snmp").stdout
+    names, values = (line.split() for line in counted.splitlines() if line.startswith("Udp:"))
+    listed = lab.run(node, "cat", "/proc/net/udp", "/proc/net/udp6").stdout.splitlines()
+    sockets = [line.split() for line in listed if "drops" not in line]
+    of_ltk = sum(int(each[-1]) for each in sockets if not each[1].endswith(f":{IPERF:04X}"))
+    return int(values[names.index("RcvbufErrors")]) - of_ltk
 
 
 def test_a_thousand_pings_of_every_size_pass_whole(quickstart: Lab) -> None:
