@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import outcomes
 import pytest
-from figures import recorded, table
+from figures import Judge, Processors, judge, recorded, table
 from harness import REPOSITORY, Lab, machine_state
 
 
@@ -63,6 +64,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call":
         item.report_of_call = report
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processors() -> Processors:
+    """What the processors had done when a module's first test began."""
+    return Processors.now()
+
+
+@pytest.fixture
+def held(record_property: Callable[[str, object], None], _processors: Processors) -> Judge:
+    """`held(figures, runs)` has the figures printed at the end of the run, and checks each."""
+    return partial(judge, record_property, _processors)
 
 
 @pytest.fixture

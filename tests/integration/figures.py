@@ -6,17 +6,21 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 # Machines on which tests run are shared, and a figure in milliseconds is then theirs as much as the
 # program's. So the table says of each bar whether it was met, in every run; the test asks whether the run in
 # the middle is within twice the bar, and does not judge what is less than half a second. A retry or a timer
-# where there should be none costs more than that.
+# where there should be none costs more than that. Where the host of a virtual machine had its processors do
+# something else, probes go unanswered that were answered, and a path that was lost so is left alone for
+# seconds: what is asked then is that it ends at all, as of everything else that is waited for.
 ALLOWANCE = 2.0
+ALLOWANCE_OF_THE_STARVED = 10.0
+STARVED = 0.1  # of the processors' time
 TOO_SHORT_TO_JUDGE = 0.5  # seconds
 PROPERTY = "figure"
-STARVED = 0.1  # of the processors' time, taken by a virtual machine's host: no figure is the program's
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,11 @@ class Figure:
     bar: float
     values: tuple[float, ...]
 
-    def check(self, runs: int) -> None:
+    def check(self, runs: int, allowance: float) -> None:
         """It was measured in all runs, and holds in general."""
         assert len(self.values) == runs, f"{self.name} was measured in {len(self.values)} of {runs} runs"
         middle = statistics.median(self.values)
-        allowed = max(ALLOWANCE * self.bar, TOO_SHORT_TO_JUDGE)
+        allowed = max(allowance * self.bar, TOO_SHORT_TO_JUDGE)
         assert middle <= allowed, f"{self.name}, {self.what}: {self.line()}"
 
     def line(self) -> str:
@@ -70,23 +74,21 @@ class Processors:
         return now.stolen - self.stolen > STARVED * (now.spent - self.spent)
 
 
+Judge: TypeAlias = Callable[[Sequence["Figure"], int], None]  # figures, and in how many runs
+
+
 def judge(
-    record: Callable[[str, object], None],
-    figures: Sequence[Figure],
-    runs: int,
-    since: Processors | None = None,
+    record: Callable[[str, object], None], since: Processors, figures: Sequence[Figure], runs: int
 ) -> None:
     """Have the figures printed at the end of pytest's run, and check each. `record` is record_property.
 
-    With `since`, when they began to be measured, they are printed and not judged where the machine's host had
-    its processors do something else.
+    `since` is when they began to be measured.
     """
     for figure in figures:
         record(PROPERTY, astuple(figure))
-    if since is not None and since.starved_since():
-        return
+    allowance = ALLOWANCE_OF_THE_STARVED if since.starved_since() else ALLOWANCE
     for figure in figures:
-        figure.check(runs)
+        figure.check(runs, allowance)
 
 
 def recorded(reports: Iterable[pytest.TestReport]) -> list[Figure]:

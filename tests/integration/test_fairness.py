@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from figures import Figure, judge
+from figures import Figure, Judge
 from harness import Lab, wait_for
 
 HUB = "10.74.0.1"
@@ -86,9 +86,7 @@ def flooding(lab: Lab, *sources: str) -> Iterator[None]:
         yield
 
 
-def test_a_flood_of_one_client_does_not_stop_anothers_ping(
-    fair: Lab, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_flood_of_one_client_does_not_stop_anothers_ping(fair: Lab, held: Judge) -> None:
     added = []
     for _ in range(ROUNDS):
         quiet = fair.ping("alice", HUB, "-i", "0.02", count=PINGS)
@@ -100,7 +98,7 @@ def test_a_flood_of_one_client_does_not_stop_anothers_ping(
         assert flooded["received"] >= 0.9 * PINGS, flooded["output"]
         assert arrived > 10_000_000, "there was no flood"
         added.append((statistics.median(flooded["times"]) - statistics.median(quiet["times"])) / 1000)
-    judge(record_property, [Figure("F1", "added to a ping by another's flood", ADDED, tuple(added))], ROUNDS)
+    held([Figure("F1", "added to a ping by another's flood", ADDED, tuple(added))], ROUNDS)
 
 
 def test_two_clients_that_flood_get_shares_within_a_factor_of_two(fair: Lab) -> None:

@@ -6,7 +6,7 @@ printed at the end of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import homes
 import pytest
 import restarts
-from figures import Figure, judge
+from figures import Figure, Judge
 from harness import Lab
 
 PAIRS = 20
@@ -54,14 +54,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> restarts.Restarts:
         return restarts.measure(made, KILLS)
 
 
-@pytest.fixture
-def held(record_property: Callable[[str, object], None]) -> Callable[[int, Sequence[Figure]], None]:
-    """`held(runs, figures)` has the figures printed, and checks them."""
-    return lambda runs, figures: judge(record_property, figures, runs)
-
-
 def test_the_first_echo_after_a_cold_start_takes_two_round_trips_and_little_more(
-    pairs: homes.Runs, held: Callable[..., None]
+    pairs: homes.Runs, held: Judge
 ) -> None:
     """With the server there are two round trips: a handshake and the echo.
 
@@ -73,21 +67,21 @@ def test_the_first_echo_after_a_cold_start_takes_two_round_trips_and_little_more
         Figure("R1", "cold start to the server's first echo", to_server, tuple(pairs.first_echo_of_server)),
         Figure("R1", "cold start to the other home's first echo", to_client, tuple(pairs.first_echo)),
     ]
-    held(PAIRS, figures)
+    held(figures, PAIRS)
 
 
-def test_two_cold_homes_are_direct_within_a_second(pairs: homes.Runs, held: Callable[..., None]) -> None:
-    held(PAIRS, [Figure("R2", "cold start to data direct both ways", 1.0, tuple(pairs.direct))])
+def test_two_cold_homes_are_direct_within_a_second(pairs: homes.Runs, held: Judge) -> None:
+    held([Figure("R2", "cold start to data direct both ways", 1.0, tuple(pairs.direct))], PAIRS)
 
 
 def test_clients_are_back_within_three_seconds_of_each_of_twenty_restarts_of_a_server(
-    killed: restarts.Restarts, held: Callable[..., None]
+    killed: restarts.Restarts, held: Judge
 ) -> None:
     figures = [
         Figure("R3", "server killed: outage of those relayed", 3.0, tuple(killed.relayed)),
         Figure("R3", "server killed: outage of talk with it", 3.0, tuple(killed.talking_to_server)),
     ]
-    held(RUNS, figures)
+    held(figures, RUNS)
 
 
 def test_direct_pairs_lose_nothing_while_the_server_restarts(killed: restarts.Restarts) -> None:
@@ -96,17 +90,13 @@ def test_direct_pairs_lose_nothing_while_the_server_restarts(killed: restarts.Re
     assert (len(killed.lost), len(killed.twice)) == (SERVERS, 3 * SERVERS)
 
 
-def test_a_nat_that_gives_new_ports_costs_less_than_three_seconds(
-    pairs: homes.Runs, held: Callable[..., None]
-) -> None:
+def test_a_nat_that_gives_new_ports_costs_less_than_three_seconds(pairs: homes.Runs, held: Judge) -> None:
     assert len(pairs.new_ports) == PAIRS, f"the new port was seen of pairs {pairs.new_ports} only"
-    held(PAIRS, [Figure("R5", "NAT flushed, new port: outage", 3.0, tuple(pairs.flushed))])
+    held([Figure("R5", "NAT flushed, new port: outage", 3.0, tuple(pairs.flushed))], PAIRS)
 
 
-def test_a_direct_path_that_dies_costs_less_than_a_second_and_a_half(
-    pairs: homes.Runs, held: Callable[..., None]
-) -> None:
-    held(PAIRS, [Figure("R6", "direct path cut: outage", 1.5, tuple(pairs.cut))])
+def test_a_direct_path_that_dies_costs_less_than_a_second_and_a_half(pairs: homes.Runs, held: Judge) -> None:
+    held([Figure("R6", "direct path cut: outage", 1.5, tuple(pairs.cut))], PAIRS)
 
 
 def test_nothing_is_lost_on_the_way_to_a_direct_path_and_nothing_ever_comes_twice(pairs: homes.Runs) -> None:

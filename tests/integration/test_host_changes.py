@@ -6,14 +6,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
 import pytest
-from figures import Figure, judge
+from figures import Figure, Judge
 from four_machines import EVERYWHERE, IN_TUNNEL, WEB, World, joined, underlay
 from harness import wait_for
 from host_drifts import OF_ANY, OF_THE_LED, OF_THE_WAY_OUT, foreign
@@ -125,7 +125,7 @@ def watched(machine: Machine) -> Iterator[Watcher]:
 
 
 def test_drift_of_every_kind_on_a_host_is_told_and_undone_and_the_rest_is_untouched(
-    world: World, record_property: Callable[[str, object], None]
+    world: World, held: Judge
 ) -> None:
     """On a client that is led out, and on the way out, at once."""
     alice, gate = world.alice, world.at["gate"]
@@ -155,7 +155,7 @@ def test_drift_of_every_kind_on_a_host_is_told_and_undone_and_the_rest_is_untouc
         assert {"route", "rule"} <= {each["resource"] for each in watcher.of("drift")}
     print("\n".join(f"{name}: {', '.join(f'{each:.2f} s' for each in took)}" for name, took in after.items()))
     every = tuple(chain.from_iterable(after.values()))
-    judge(record_property, [Figure("R13", "drift of every kind, on hosts", BAR, every)], len(every))
+    held([Figure("R13", "drift of every kind, on hosts", BAR, every)], len(every))
 
 
 def test_the_end_of_a_daemon_that_systemd_keeps_is_heard_of(world: World) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import states
-from figures import Figure, judge
+from figures import Figure, Judge
 from flows import flush_nat
 from harness import Lab, wait_for
 from outcomes import Ending, record
@@ -32,7 +32,7 @@ def world(lab: Callable[..., Lab]) -> Iterator[World]:
 
 
 def test_every_state_ends_as_the_network_allows_and_is_found_again_after_a_restart(
-    world: World, record_property: Callable[[str, object], None]
+    world: World, record_property: Callable[[str, object], None], held: Judge
 ) -> None:
     began = time.time()
     courses = {state: world.begin(state) for state in STATES}
@@ -69,7 +69,7 @@ def test_every_state_ends_as_the_network_allows_and_is_found_again_after_a_resta
     endings.append(Ending(f"{IDLE.what}, after {IDLE_FOR:.0f} s without data", IDLE.way.value, again.took))
     for ending in endings:
         record(record_property, ending)
-    judge(record_property, figures, 1)
+    held(figures, 1)
     for course in courses.values():
         assert course.stream.duplicates() == [], course.state.what
 

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 from drifts import CLIENTS, FOUR, IN_PLACE, NAMESPACES, ROUTERS
-from figures import Figure, Processors, judge
+from figures import Figure, Judge
 from harness import Lab, run_ltk, wait_for
 from neighbourhood import beside, put_beside
 from test_destroy import is_supervisor
@@ -28,13 +28,12 @@ FIGHT = 8.0  # seconds
 
 
 def test_drift_of_every_kind_is_undone_and_what_is_not_ltks_is_untouched(
-    lab: Callable[..., Lab], record_property: Callable[[str, object], None]
+    lab: Callable[..., Lab], held: Judge
 ) -> None:
     made = lab(FOUR)
     for place in (*CLIENTS, *ROUTERS):
         put_beside(made, place)
     before = beside(made, (*CLIENTS, *ROUTERS))
-    began = Processors.now()
     figures = []
     with watching(made.name, "--fix") as watcher:
         for drift in IN_PLACE:
@@ -46,7 +45,7 @@ def test_drift_of_every_kind_is_undone_and_what_is_not_ltks_is_untouched(
     assert after == before
     for source, target in (("alice", "10.68.0.3"), ("bob", "10.68.0.4"), ("carol", "10.68.0.1")):
         wait_for(lambda s=source, t=target: made.ping(s, t, "-W", "1", count=1)["received"], "them to talk")
-    judge(record_property, figures, len(CLIENTS), began)
+    held(figures, len(CLIENTS))
 
 
 def test_a_killed_supervisor_is_started_again_with_all_that_it_kept(lab: Callable[..., Lab]) -> None:

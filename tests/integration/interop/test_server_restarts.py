@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from figures import Figure, judge
+from figures import Figure, Judge
 from harness import Lab, run_ltk
 from keys import public_key_in
 from place import Place
@@ -38,7 +38,7 @@ lab:
 
 
 def test_stock_clients_are_back_within_sixteen_seconds_of_a_restart_of_the_server(
-    lab: Callable[..., Lab], tmp_path: Path, record_property: Callable[[str, object], None]
+    lab: Callable[..., Lab], tmp_path: Path, held: Judge
 ) -> None:
     """WireGuard asks for a new session 15 s after it sent what was not answered (section 6.5)."""
     made = lab(topology())
@@ -58,8 +58,4 @@ def test_stock_clients_are_back_within_sixteen_seconds_of_a_restart_of_the_serve
         killed = kill_server(made)
         await_echoes(world, streams, killed)
         outages = [stream.outage(killed, time.time()) for stream in streams]
-    judge(
-        record_property,
-        [Figure("R3", "server killed: outage of stock clients", 16.0, tuple(outages))],
-        PHONES,
-    )
+    held([Figure("R3", "server killed: outage of stock clients", 16.0, tuple(outages))], PHONES)
