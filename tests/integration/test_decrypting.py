@@ -105,6 +105,8 @@ def test_bursts_are_opened_and_so_is_what_comes_after_a_new_handshake(
             assert receiver.stdout
             assert receiver.stdout.readline() == "ready\n"
             quickstart.run("alice", sys.executable, "-c", SEND)
+            # who sends is done as soon as its own kernel has all
+            assert receiver.wait(60) == 0, "not all has arrived"
         before = quickstart.daemon_pid("bob")
         os.kill(before, 9)
         wait_for(lambda: restarted(quickstart, "bob", before), "bob's daemon to be started again")

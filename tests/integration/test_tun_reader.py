@@ -10,11 +10,13 @@ import os
 import select
 import signal
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness import REPOSITORY, Lab, machine_state, run_ltk, wait_for
+from figures import Figure, Judge
+from harness import DEADLINE, REPOSITORY, Lab, machine_state, run_ltk, wait_for
 
 QUICKSTART = REPOSITORY / "topologies" / "quickstart.yaml"
 NODES = ("hub", "alice", "bob")
@@ -109,22 +111,26 @@ def test_a_daemon_that_is_killed_while_its_device_is_missing_comes_back(quicksta
 
 
 def test_an_idle_daemon_ends_within_a_second_of_sigterm_and_destroy_leaves_nothing(
-    lab: Callable[..., Lab],
+    lab: Callable[..., Lab], held: Judge
 ) -> None:
     before = machine_state()
     quickstart = lab(QUICKSTART.read_text())
     quickstart.ping("alice", HUB, "-W", "1", count=1)  # whatever comes of it: the readers have read
     daemons = pids(quickstart)
+    took = []
     for node in ("hub", "alice"):
         with watched({node: daemons[node]}) as ended:
+            began = time.monotonic()
             os.kill(daemons[node], signal.SIGTERM)
-            assert ended(STOP_TIME) == [node], f"{node} did not end within {STOP_TIME:g} s of SIGTERM"
+            assert ended(DEADLINE) == [node], f"{node} did not end within {DEADLINE:g} s of SIGTERM"
+            took.append(time.monotonic() - began)
     wait_for(
         lambda: quickstart.ping("alice", HUB, "-W", "1", count=1)["received"],
         "a ping through daemons that were started again",
     )
     quickstart.destroy()
     assert machine_state() == before
+    held([Figure("A1", "SIGTERM to the end of an idle daemon", STOP_TIME, tuple(took))], len(took))
 
 
 def test_daemons_that_were_stopped_go_on_where_they_were(quickstart: Lab) -> None:

@@ -52,7 +52,7 @@ PROOFS = (
     Proof(
         "tun-blocking-read",
         f"{TUN}::test_an_idle_daemon_ends_within_a_second_of_sigterm_and_destroy_leaves_nothing",
-        "did not end within 1 s of SIGTERM",
+        "did not end within 30 s of SIGTERM",
     ),
     Proof(
         "tun-exit-on-interrupt",
