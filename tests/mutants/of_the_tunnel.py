@@ -373,5 +373,9 @@ PROOFS = (
     ),
     Proof("session-no-replay-window", f"{ATTACKER}[direct]", "not exactly the pings were delivered"),
     Proof("endpoint-from-anybody", f"{ATTACKER}[relay]", "not every ping came back"),
-    Proof("path-heard-means-connected", f"{ATTACKER}[relay]", "not every ping came back"),
+    Proof(
+        "path-heard-means-connected",
+        f"{ATTACKER}[relay]",
+        ("not every ping came back", "somebody is taken to be elsewhere"),
+    ),
 )

@@ -19,6 +19,7 @@ HUB, ALICE, BOB, PHONE = (f"10.61.0.{number}" for number in (1, 2, 3, 9))
 ADDRESSES = {"hub": HUB, "alice": ALICE, "bob": BOB}
 STREAM = 4_000_000  # bits per second over TCP
 SECONDS = 6
+BYTES = STREAM // 8 * SECONDS
 
 MIXED = f"""
 name: mixed
@@ -86,7 +87,8 @@ def test_a_stock_client_roams_with_a_stream_going_on(lab: Callable[..., Lab], tm
         assert phone.place.ping(ALICE).received == 5
         first = int(phone.wg("show", "listen-port"))
         second = first - 1 if first > 50000 else first + 1
-        stream = ["iperf3", "-c", ALICE, "-b", str(STREAM), "-t", str(SECONDS), "-J"]
+        # as many bytes as take so long where nothing is in the way
+        stream = ["iperf3", "-c", ALICE, "-b", str(STREAM), "-n", str(BYTES), "-J"]
         pings = ["ping", "-n", "-D", "-i", "0.1", "-c", str(10 * SECONDS), *PING, ALICE]
         with (
             capture as tap,
@@ -105,11 +107,11 @@ def test_a_stock_client_roams_with_a_stream_going_on(lab: Callable[..., Lab], tm
             assert f"icmp_seq={10 * SECONDS} " in output, f"the pings have stopped:\n{output}"
             assert longest_gap(output) <= 1.5, output
             assert duplicates(output) == 0, output
-            said, _ = sender.communicate(timeout=30)
+            said, _ = sender.communicate(timeout=60)
             messages = tap()
         back = Place(made.scope("alice")).ping(PHONE, count=20)
     end = json.loads(said)["end"]
-    assert end["sum_received"]["bytes"] >= 0.9 * STREAM / 8 * SECONDS, said
+    assert end["sum_received"]["bytes"] >= 0.8 * BYTES, said  # what is under way at the end is not among it
     assert back.received == 20, f"the server has lost the phone:\n{back.output}"
     sources = {(each.source, each.port) for each in messages if each.source in (old, new)}
     assert sources == {(old, first), (old, second), (new, second)}
