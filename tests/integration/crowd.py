@@ -5,18 +5,17 @@ So what has to be waited for is waited for once.
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echoes import pinging
 from flows import PING, Flows, seen
 from harness import CAPTURE_ALL, Lab, wait_for
 
@@ -25,6 +24,7 @@ from ltk.kernel import paths
 from ltk.node.control import ask
 
 Pair = tuple[str, str]
+EVERY = 0.05  # seconds between two pings of a pair
 
 
 def topology(
@@ -127,25 +127,26 @@ class Crowd:
             for a, b in chosen
         }
 
-    def pings(
-        self, pairs: Iterable[Pair], count: int, patience: int = 10, *, more: int = 0
-    ) -> dict[Pair, int]:
-        """How many of `count` pings were answered, by pair; late answers are waited for, so many seconds.
+    def pings(self, pairs: Iterable[Pair], count: int, patience: int = 10) -> dict[Pair, int]:
+        """How many of the first `count` pings were answered, by pair; late answers are waited for, so long.
 
-        Ping ends when it has as many answers as it is to have, whichever they are. Where some may overtake
-        others, as on the way from the relay to a direct path, so many `more` are sent after those that count.
+        That is seconds more than the pings take. Pings go on until then: ping by itself ends when it has as
+        many answers as it is to have, whichever they are, and on the way from the relay to a direct path some
+        overtake others.
         """
-        # With a deadline ping waits for late answers; what it sends in excess of its count is not counted.
-        deadline = math.ceil(count * 0.05) + patience
-        words = ["ping", "-n", "-c", str(count + more), "-i", "0.05", "-w", str(deadline), *PING]
-        running = {
-            pair: subprocess.Popen(
-                self.lab.command(pair[0], *words, self.address(pair[1])), stdout=subprocess.PIPE, text=True
-            )
-            for pair in pairs
-        }
-        said = {pair: process.communicate(timeout=count + 60)[0] for pair, process in running.items()}
-        return {pair: answers(output, count) for pair, output in said.items()}
+        first = set(range(1, count + 1))
+        with ExitStack() as stack:
+            running = {
+                (a, b): stack.enter_context(pinging(self.lab, a, self.address(b), "-i", str(EVERY), *PING))
+                for a, b in pairs
+            }
+            with suppress(AssertionError):  # how many there have to be is for the caller to say
+                wait_for(
+                    lambda: all(first <= each.answered for each in running.values()),
+                    "all answers",
+                    count * EVERY + patience,
+                )
+            return {pair: len(first & each.answered) for pair, each in running.items()}
 
     @contextmanager
     def pinging(self, *pairs: Pair, interval: float = 0.3) -> Iterator[None]:
@@ -236,13 +237,6 @@ class Crowd:
                 f"{node} to be started again",
             )
         return before
-
-
-def answers(output: str, count: int) -> int:
-    """How many of its first `count` packets ping has had an answer to."""
-    assert "packets transmitted" in output, output
-    answered = {int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+) ", output)}
-    return sum(number <= count for number in answered)
 
 
 @contextmanager

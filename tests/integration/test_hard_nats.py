@@ -63,7 +63,6 @@ class Course:
 
 
 FIRST = 60  # pings of each pair
-LATER = 40  # those after them, two seconds' worth: their answers may overtake some of the first
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def course() -> Iterator[Course]:
         for one, other in PAIRS:
             for a, b in ((one, other), (other, one)):
                 crowd.flows.count_small(f"probes_{a}", a, b)
-        first = crowd.pings(PAIRS, FIRST, more=LATER)
+        first = crowd.pings(PAIRS, FIRST)
         relayed = [pair for kind in "ro" for pair in pairs_of(kind)]
         with crowd.pinging(*PAIRS):
             crowd.wait_until_direct(*(pair for pair in PAIRS if pair not in relayed))
