@@ -14,8 +14,8 @@ import pytest
 # program's. So the table says of each bar whether it was met, in every run; the test asks whether the run in
 # the middle is within twice the bar, and does not judge what is less than half a second. A retry or a timer
 # where there should be none costs more than that. Where the host of a virtual machine had its processors do
-# something else, probes go unanswered that were answered, and a path that was lost so is left alone for
-# seconds: what is asked then is that it ends at all, as of everything else that is waited for.
+# something else, answers to probes come too late, and a path that was lost so is left alone for seconds: the
+# bar is a generous deadline then.
 ALLOWANCE = 2.0
 ALLOWANCE_OF_THE_STARVED = 10.0
 STARVED = 0.1  # of the processors' time
